@@ -1,0 +1,85 @@
+package cause
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"syscall"
+)
+
+// What Winsock really reports. The constants of the same meaning in syscall
+// are made up on Windows, and no system call returns them there. On other
+// systems no error number is as high as these.
+const (
+	wsaNetDown     syscall.Errno = 10050
+	wsaNetUnreach  syscall.Errno = 10051
+	wsaConnAborted syscall.Errno = 10053
+	wsaConnReset   syscall.Errno = 10054
+	wsaTimedOut    syscall.Errno = 10060
+	wsaConnRefused syscall.Errno = 10061
+	wsaHostDown    syscall.Errno = 10064
+	wsaHostUnreach syscall.Errno = 10065
+)
+
+func ofErrno(err error, op net.OpError) Cause {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	switch {
+	case !ok:
+		return ""
+	case established(op):
+		return brokenBy(errno)
+	default:
+		return preventedBy(errno, op)
+	}
+}
+
+// connecting reports whether op opens a connection, maybe through a forward
+// proxy.
+func connecting(op net.OpError) bool {
+	return op.Op == "dial" || op.Op == "proxyconnect" || strings.HasPrefix(op.Op, "socks")
+}
+
+// established reports whether op uses a connection that stood.
+func established(op net.OpError) bool { return op.Op == "read" || op.Op == "write" }
+
+// brokenBy is the cause when a connection breaks that stood. A route that is
+// lost meanwhile is such a break: the request may have arrived before.
+func brokenBy(errno syscall.Errno) Cause {
+	switch errno {
+	case syscall.ETIMEDOUT, wsaTimedOut:
+		return ConnectionReadTimeout
+	default:
+		return ConnectionTerminated
+	}
+}
+
+// preventedBy is the cause when no connection comes about. The numbers that
+// it does not know, too many open files among them, are the proxy's own.
+func preventedBy(errno syscall.Errno, op net.OpError) Cause {
+	switch errno {
+	case syscall.ECONNREFUSED, wsaConnRefused:
+		return ConnectionRefused
+	case syscall.ENOENT, syscall.ENOTDIR, syscall.ENOTSOCK, syscall.EPROTOTYPE:
+		// The socket's file is missing or is no such socket. Elsewhere, these
+		// numbers are about other files, such as that of a certificate.
+		if connecting(op) && strings.HasPrefix(op.Net, "unix") {
+			return ConnectionRefused
+		}
+		return ""
+	case syscall.EAGAIN:
+		// A Unix socket says so when its queue is full, where TCP would wait.
+		if connecting(op) {
+			return ConnectionTimeout
+		}
+		return ""
+	case syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN,
+		wsaHostUnreach, wsaNetUnreach, wsaHostDown, wsaNetDown:
+		return DestinationIPUnroutable
+	case syscall.ETIMEDOUT, wsaTimedOut:
+		return ConnectionTimeout
+	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, wsaConnReset, wsaConnAborted:
+		return ConnectionTerminated
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,62 @@
+// Package failure tells the errors of Caddy's proxies from all others, and what
+// they mean for the client.
+package failure
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+)
+
+// StatusClientGone is what proxies log when the client left first.
+const StatusClientGone = 499
+
+// Failure is a request that a proxy could not get a response for.
+type Failure struct {
+	Cause  cause.Cause
+	Fate   cause.Fate
+	Status int
+	// Answered means that upstreams did respond, but with a status that the
+	// owner's lb_retry_match does not accept.
+	Answered bool
+	// Error is the error as it came, with its ID and its text for the log.
+	Error caddyhttp.HandlerError
+}
+
+// Of recognises a failure. Only reverse_proxy, and what is built on it, fails
+// like this; an error that an upstream's own response led to is none.
+func Of(err error) (f Failure, ok bool) {
+	if !errors.As(err, &f.Error) || !strings.HasPrefix(f.Error.Trace, "reverseproxy.") {
+		return f, false
+	}
+	f.Status = f.Error.StatusCode
+	// Core exports no type for this error, nor any other sign of it.
+	if f.Error.Err != nil && strings.HasPrefix(f.Error.Err.Error(), "upstream response matched retry_match") {
+		f.Answered, f.Cause, f.Fate = true, cause.DestinationUnavailable, cause.Unknown
+		return f, true
+	}
+	switch f.Status {
+	case http.StatusServiceUnavailable: // "no upstreams available" alone has it
+		f.Cause = cause.DestinationUnavailable
+	case http.StatusBadGateway, http.StatusGatewayTimeout, StatusClientGone:
+		f.Cause = cause.Of(f.Error.Err)
+	default:
+		return f, false
+	}
+	if f.Status == StatusClientGone {
+		f.Cause = cause.ClientGone
+	}
+	if f.Cause != cause.ClientGone {
+		f.Status = f.Cause.Status()
+	}
+	f.Fate = f.Cause.Fate()
+	return f, true
+}
+
+// ClientGone reports whether the client left, so that nobody is to be answered
+// and no upstream is to blame.
+func (f Failure) ClientGone() bool { return f.Cause == cause.ClientGone }
