@@ -1,0 +1,152 @@
+// Package health decides whether an upstream is healthy from the results of
+// its checks. It has no clock, no network and no lock: time comes in as an
+// argument, and callers guard a State themselves.
+package health
+
+import (
+	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+)
+
+// Status is what is believed of an upstream.
+type Status uint8
+
+const (
+	// Checking: no check has ended yet.
+	Checking Status = iota
+	// Healthy: it may be given requests.
+	Healthy
+	// Unhealthy: it failed too many checks in a row, or one decisive one.
+	Unhealthy
+)
+
+// String returns the word that the admin API uses.
+func (s Status) String() string {
+	return [...]string{"checking", "healthy", "unhealthy"}[s]
+}
+
+// Policy says how many results in a row change the status of an upstream, and
+// how long to wait between two checks.
+type Policy struct {
+	// Fails and Passes are strictly in a row; an opposite result starts over.
+	Fails, Passes int
+	// Interval applies to a healthy upstream, DownInterval to an unhealthy
+	// one, EdgeInterval to both while a change is pending.
+	Interval, EdgeInterval, DownInterval time.Duration
+}
+
+// HistorySize is how many of the latest results a State remembers.
+const HistorySize = 64
+
+// State is the health of one upstream. Its zero value is being checked.
+type State struct {
+	status  Status
+	since   time.Time
+	cause   cause.Cause
+	detail  string
+	last    Result
+	passes  int
+	fails   int
+	everUp  bool
+	history history
+}
+
+// Observe takes in the result of one check and reports whether the status
+// changed. The first result ever decides alone, so that neither a start nor a
+// newly found upstream waits for a threshold. With urgent set, one passed check
+// is enough to be healthy: nothing is lost by trying when nothing else is left.
+func (s *State) Observe(p Policy, now time.Time, r Result, urgent bool) bool {
+	s.last = r
+	s.history.add(r.Passed())
+	if r.Passed() {
+		s.passes, s.fails = s.passes+1, 0
+	} else {
+		s.passes, s.fails = 0, s.fails+1
+	}
+	next := s.next(p, r, urgent)
+	if !r.Passed() && next != Healthy {
+		s.cause, s.detail = r.Cause, r.Detail
+	}
+	if next == s.status {
+		return false
+	}
+	s.status, s.since = next, now
+	if next == Healthy {
+		s.cause, s.detail, s.everUp = "", "", true
+	}
+	return true
+}
+
+// next is the status that follows from the streaks and the latest result.
+func (s *State) next(p Policy, r Result, urgent bool) Status {
+	first := s.status == Checking
+	switch {
+	case r.Passed() && (first || urgent || s.passes >= p.Passes):
+		return Healthy
+	case !r.Passed() && (first || r.Decisive || s.fails >= p.Fails):
+		return Unhealthy
+	}
+	return s.status
+}
+
+// Delay is how long to wait before the next check, before jitter.
+func (s *State) Delay(p Policy) time.Duration {
+	switch {
+	case s.status == Checking:
+		return 0
+	case s.status == Healthy && s.fails > 0, s.status == Unhealthy && s.passes > 0:
+		return p.EdgeInterval
+	case s.status == Unhealthy:
+		return p.DownInterval
+	}
+	return p.Interval
+}
+
+// Status is what is believed now.
+func (s *State) Status() Status { return s.status }
+
+// Since is when the status last changed; zero while it never did.
+func (s *State) Since() time.Time { return s.since }
+
+// Failure is why the upstream is unhealthy: the cause and, for owners only, the
+// system's own words. Both are empty while it is healthy.
+func (s *State) Failure() (cause.Cause, string) { return s.cause, s.detail }
+
+// Last is the latest result; its At is zero while there was none.
+func (s *State) Last() Result { return s.last }
+
+// Streaks are the passed and failed checks in a row; one of them is zero.
+func (s *State) Streaks() (passes, fails int) { return s.passes, s.fails }
+
+// EverUp reports whether the upstream has ever been healthy. An outage that
+// nobody saw begin may be a long one.
+func (s *State) EverUp() bool { return s.everUp }
+
+// History is the latest results, oldest first, as a string of P and F.
+func (s *State) History() string { return s.history.String() }
+
+// history is a ring of the latest results, a bit each, the newest lowest.
+type history struct {
+	bits uint64
+	size int
+}
+
+func (h *history) add(passed bool) {
+	h.bits <<= 1
+	if passed {
+		h.bits |= 1
+	}
+	h.size = min(h.size+1, HistorySize)
+}
+
+func (h *history) String() string {
+	b := make([]byte, h.size)
+	for i := range b {
+		b[i] = 'F'
+		if h.bits>>(h.size-1-i)&1 == 1 {
+			b[i] = 'P'
+		}
+	}
+	return string(b)
+}
