@@ -1,0 +1,119 @@
+// Package probe checks one upstream once: can it be reached, and does it
+// answer as its owner expects. When to check and what follows is not decided
+// here.
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/health"
+)
+
+// maxDetail bounds a result's detail, in bytes: an upstream that answers with
+// garbage chooses what its error says.
+const maxDetail = 256
+
+// failure is what a check ends with when the upstream fails it.
+type failure struct {
+	cause    cause.Cause
+	decisive bool
+	detail   string
+}
+
+// check is one check. It reports once how the upstream failed it, or nil, as
+// soon as that is known, and cleans up after that.
+type check func(ctx context.Context, report func(*failure))
+
+// run measures a check, bounds it in time, and turns its outcome into a
+// result. A panic in what the check calls is a failed check: a transport may
+// be a module that others wrote, and the process serves more than this upstream.
+func run(parent context.Context, timeout time.Duration, check check) (result health.Result) {
+	ctx, cancel := bound(parent, timeout)
+	defer cancel()
+	start := time.Now()
+	defer func() {
+		if v := recover(); v != nil {
+			result = health.Result{
+				At: start, Duration: time.Since(start),
+				Cause: cause.ProxyInternalError, Detail: oneLine(fmt.Sprint("panic: ", v)),
+			}
+		}
+	}()
+	check(ctx, func(f *failure) {
+		result = health.Result{At: start, Duration: time.Since(start)}
+		switch {
+		case f == nil:
+		case parent.Err() != nil:
+			// Whatever it was, breaking the check off may have caused it.
+			result.Cause, result.Detail = cause.ClientGone, oneLine(f.detail)
+		default:
+			result.Cause, result.Decisive, result.Detail = f.cause, f.decisive, oneLine(f.detail)
+		}
+	})
+	return result
+}
+
+func bound(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout <= 0 {
+		return context.WithCancel(parent)
+	}
+	return context.WithTimeout(parent, timeout)
+}
+
+// failedBy is the failure that err means. If the check ran out of time, the
+// error only tells what was torn down then, so late tells the cause; unless
+// the error is proof in itself.
+func failedBy(ctx context.Context, err error, late cause.Cause) *failure {
+	// Nobody needs to read the method and the URL in front of every error.
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
+	f := &failure{cause: cause.Of(err), decisive: cause.Decisive(err), detail: err.Error()}
+	if !f.decisive && late != "" && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		f.cause, f.detail = late, inTime(late)+": "+f.detail
+	}
+	return f
+}
+
+// inTime says what did not come before a check ran out of time, where Go only
+// says that a deadline was exceeded.
+func inTime(late cause.Cause) string {
+	switch late {
+	case cause.DNSTimeout:
+		return "the name did not resolve in time"
+	case cause.ConnectionTimeout:
+		return "no connection in time"
+	default:
+		return "no complete response in time"
+	}
+}
+
+// oneLine makes s fit for a log line or a table: valid UTF-8 without control
+// characters, and bounded.
+func oneLine(s string) string {
+	const ellipsis = "…"
+	cut := len(s) > maxDetail
+	s = strings.ToValidUTF8(s[:min(len(s), maxDetail)], string(utf8.RuneError))
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) { // line breaks, and what changes the direction of text
+			return ' '
+		}
+		return r
+	}, s)
+	if !cut && len(s) <= maxDetail { // what was invalid has grown
+		return s
+	}
+	end := min(len(s), maxDetail-len(ellipsis))
+	for end < len(s) && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + ellipsis
+}
