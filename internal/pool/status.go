@@ -1,0 +1,94 @@
+package pool
+
+import (
+	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+)
+
+// Status is a pool as the admin API shows it.
+type Status struct {
+	Name    string    `json:"name"`
+	State   State     `json:"state"`
+	Since   time.Time `json:"since,omitzero"`
+	Healthy int       `json:"healthy"`
+	Total   int       `json:"total"`
+	// Waiting is the number of visitors whose page waits for the pool.
+	Waiting int `json:"waiting"`
+	// Held is the number of requests that wait for an upstream.
+	Held      int64            `json:"held"`
+	Upstreams []UpstreamStatus `json:"upstreams"`
+}
+
+// UpstreamStatus is one upstream as the admin API shows it.
+type UpstreamStatus struct {
+	Address string `json:"address"`
+	// Tier is primary or backup.
+	Tier string `json:"tier"`
+	// State is checking, healthy or unhealthy.
+	State string `json:"state"`
+	// Cause, Detail and Advice are empty while it is healthy.
+	Cause     cause.Cause  `json:"cause"`
+	Detail    string       `json:"detail"`
+	Advice    string       `json:"advice"`
+	Since     time.Time    `json:"since,omitzero"`
+	LastCheck *CheckStatus `json:"last_check"`
+	// History is the latest checks, oldest first: P passed, F failed.
+	History   string  `json:"history"`
+	Passes    int     `json:"passes"`
+	Fails     int     `json:"fails"`
+	InFlight  int64   `json:"in_flight"`
+	LatencyMS float64 `json:"latency_ms"`
+	Weight    int     `json:"weight"`
+	Warming   bool    `json:"warming"`
+}
+
+// CheckStatus is one check as the admin API shows it.
+type CheckStatus struct {
+	At         time.Time `json:"at"`
+	DurationMS float64   `json:"duration_ms"`
+	Passed     bool      `json:"passed"`
+}
+
+// Status is the pool at this moment.
+func (p *Pool) Status() Status {
+	v := p.view.Load()
+	s := Status{
+		Name: p.Name, State: v.state, Since: v.since,
+		Healthy: v.healthy, Total: len(p.upstreams), Held: p.held.Load(),
+		Upstreams: make([]UpstreamStatus, len(p.upstreams)),
+	}
+	for i, u := range p.upstreams {
+		s.Upstreams[i] = u.status()
+	}
+	return s
+}
+
+// Outage reports whether the pool is down, and how long it has been.
+func (p *Pool) Outage() (down bool, since time.Time) {
+	v := p.view.Load()
+	return v.down(), v.since
+}
+
+func (u *Upstream) status() UpstreamStatus {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := UpstreamStatus{
+		Address: u.Address, Tier: "primary", Weight: 1,
+		State: u.state.Status().String(), Since: u.state.Since(), History: u.state.History(),
+		InFlight: u.load.InFlight(), LatencyMS: milliseconds(u.load.Latency()),
+	}
+	s.Passes, s.Fails = u.state.Streaks()
+	if s.Cause, s.Detail = u.state.Failure(); s.Cause != "" {
+		s.Advice = s.Cause.Advice()
+	}
+	if last := u.state.Last(); !last.At.IsZero() {
+		s.LastCheck = &CheckStatus{At: last.At, DurationMS: milliseconds(last.Duration), Passed: last.Passed()}
+	}
+	return s
+}
+
+// milliseconds rounds to microseconds: more would be noise.
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
+}

@@ -1,0 +1,279 @@
+package pool
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/healthpool/caddy-healthpool/internal/balance"
+	"github.com/healthpool/caddy-healthpool/internal/health"
+)
+
+const (
+	// jitter keeps the checks of many upstreams from falling into step.
+	jitter = 0.1
+
+	// urgentInterval is how soon an unhealthy upstream is asked again while
+	// requests are held for it.
+	urgentInterval = 50 * time.Millisecond
+
+	// askGap bounds how often failing requests can ask for a check.
+	askGap = 10 * time.Millisecond
+)
+
+// upstreams holds the state of every upstream in use, across reloads: a new
+// config takes it over before the old one lets go of it.
+var upstreams = caddy.NewUsagePool()
+
+// Key tells upstreams apart: the same address checked in another way is another
+// one, because it may be healthy in one way and not in the other.
+type Key struct {
+	// Address is where requests go, as the owner wrote it.
+	Address string
+	// Check is a digest of what is checked, how, and with what thresholds.
+	Check string
+}
+
+// Upstream is what is known of one upstream, however many pools use it. It has
+// no goroutine of its own: its checks run in the Prober of a running config.
+type Upstream struct {
+	// Address is where requests go, as the owner wrote it.
+	Address string
+
+	load balance.Load
+	// suspicion is set by a failed request and cleared by the next verdict; 0
+	// is none. Its number tells an older suspicion from a newer one.
+	suspicion atomic.Uint64
+	// standing is what readers without the lock need of state.
+	standing atomic.Uint32
+
+	// mu guards what follows. No call out is made under it.
+	mu       sync.Mutex
+	state    health.State
+	pools    []*Pool
+	bindings []*binding
+	// due is when the next check is to begin, timer wakes for it; checking
+	// and again tell that one is under way and another is wanted after it.
+	due      time.Time
+	timer    *time.Timer
+	checking bool
+	again    bool
+	// holding is the number of pools that hold requests for this upstream.
+	holding int
+}
+
+// binding is how one running config checks an upstream.
+type binding struct {
+	prober *Prober
+	check  Check
+	policy health.Policy
+}
+
+func acquire(k Key) *Upstream {
+	u, _ := upstreams.LoadOrStore(k, &Upstream{Address: k.Address})
+	return u.(*Upstream)
+}
+
+// bind lets a running config check u, from now on in place of the older ones,
+// whose schedule goes on.
+func (u *Upstream) bind(b *binding) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.bindings = append(u.bindings, b)
+	if len(u.bindings) == 1 {
+		u.schedule(max(0, time.Until(u.due)))
+	}
+}
+
+// unbind takes back bind. The check under way, if any, goes on.
+func (u *Upstream) unbind(b *binding) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.bindings = slices.DeleteFunc(u.bindings, func(o *binding) bool { return o == b })
+	if len(u.bindings) == 0 && u.timer != nil {
+		u.timer.Stop()
+	}
+}
+
+// schedule sets the next check to begin after d. Caller must hold u.mu.
+func (u *Upstream) schedule(d time.Duration) {
+	u.due = time.Now().Add(d)
+	switch {
+	case len(u.bindings) == 0:
+	case u.timer == nil:
+		u.timer = time.AfterFunc(d, u.probe)
+	default:
+		u.timer.Reset(d)
+	}
+}
+
+// ask wants a check soon, one that begins after this call.
+func (u *Upstream) ask() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.askLocked()
+}
+
+func (u *Upstream) askLocked() {
+	if u.checking {
+		u.again = true
+	} else if gap := askGap - time.Since(u.state.Last().At); time.Until(u.due) > gap {
+		u.schedule(max(0, gap))
+	}
+}
+
+// suspected notes that a request failed here: until a check has had its say, u
+// is picked only where nothing else is left. Without anybody to check it, it
+// would be suspected for ever.
+func (u *Upstream) suspected() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.bindings) > 0 {
+		u.suspicion.Add(1)
+		u.askLocked()
+	}
+}
+
+// suspect reports whether a request failed here that no check has answered.
+func (u *Upstream) suspect() bool { return u.suspicion.Load() != 0 }
+
+// hold counts the pools that hold requests for u up or down.
+func (u *Upstream) hold(n int) {
+	u.mu.Lock()
+	u.holding += n
+	u.mu.Unlock()
+	if n > 0 {
+		u.ask()
+	}
+}
+
+// probe runs one check in the newest config, unless one is under way.
+func (u *Upstream) probe() {
+	u.mu.Lock()
+	if u.checking || len(u.bindings) == 0 {
+		u.mu.Unlock()
+		return
+	}
+	b := u.bindings[len(u.bindings)-1]
+	if !b.prober.enter() {
+		u.mu.Unlock()
+		return
+	}
+	u.checking, u.again = true, false
+	u.mu.Unlock()
+	r, ok := b.prober.do(b.check)
+	u.settle(b.policy, r, ok)
+}
+
+// settle takes in the result of a check, if there is one, and plans the next.
+func (u *Upstream) settle(p health.Policy, r health.Result, ok bool) {
+	u.mu.Lock()
+	u.checking = false
+	var t *Transition
+	var moved bool
+	var answered uint64 // the suspicion that r is about
+	if ok {
+		t, moved = u.observe(p, r)
+		if !u.again { // a check that began before the request failed proves nothing
+			answered = u.suspicion.Load()
+		}
+	}
+	if u.again || !ok {
+		u.schedule(0)
+	} else {
+		u.schedule(u.delay(p))
+	}
+	pools := slices.Clone(u.pools)
+	u.mu.Unlock()
+	states := make([]State, len(pools))
+	for i, p := range pools {
+		if moved {
+			states[i] = p.refresh()
+		}
+	}
+	// Only now: what is dead must be out of the views before it looks innocent.
+	if answered != 0 && u.suspicion.CompareAndSwap(answered, 0) {
+		for _, p := range pools {
+			p.wake()
+		}
+	}
+	for i, p := range pools {
+		p.report(t, states[i])
+	}
+}
+
+// observe passes r on to the state. It returns the transition, if there is one,
+// and whether pools have to look at u anew. Caller must hold u.mu.
+func (u *Upstream) observe(p health.Policy, r health.Result) (*Transition, bool) {
+	now, since := time.Now(), u.state.Since()
+	changed := u.state.Observe(p, now, r, u.lenient())
+	next := standingOf(&u.state)
+	moved := u.standing.Swap(uint32(next)) != uint32(next)
+	if !changed {
+		return nil, moved
+	}
+	if u.state.Status() == health.Healthy {
+		u.load.Forget() // it is another app now, as likely as not
+	}
+	t := &Transition{Upstream: u.Address, To: u.state.Status(), Check: r}
+	if !since.IsZero() {
+		t.After = now.Sub(since)
+	}
+	t.Passes, t.Fails = u.state.Streaks()
+	return t, moved
+}
+
+// lenient reports whether one passed check is enough: while a pool has nothing
+// else left, nothing is lost by trying. Caller must hold u.mu.
+func (u *Upstream) lenient() bool {
+	return slices.ContainsFunc(u.pools, func(p *Pool) bool { return p.view.Load().down() })
+}
+
+// delay is the time until the next check, jittered. Caller must hold u.mu.
+func (u *Upstream) delay(p health.Policy) time.Duration {
+	d := u.state.Delay(p)
+	if u.holding > 0 && u.state.Status() != health.Healthy {
+		d = min(d, u.urgent())
+	}
+	return time.Duration(float64(d) * (1 - jitter + 2*jitter*rand.Float64()))
+}
+
+// urgent is the interval while requests are held: short, but with all upstreams
+// of a big pool together no more than a thousand checks a second. Caller must
+// hold u.mu.
+func (u *Upstream) urgent() time.Duration {
+	d := urgentInterval
+	for _, p := range u.pools {
+		d = max(d, time.Duration(len(p.upstreams))*time.Millisecond)
+	}
+	return d
+}
+
+// standing is the part of a health.State that decides who is given requests.
+type standing uint32
+
+const (
+	checking standing = iota
+	healthy
+	// soft: unhealthy, but it does answer, only late or badly.
+	soft
+	// hard: no connection to be had, or its own check said no.
+	hard
+)
+
+func standingOf(s *health.State) standing {
+	switch s.Status() {
+	case health.Checking:
+		return checking
+	case health.Healthy:
+		return healthy
+	}
+	if c, _ := s.Failure(); c.Hard() {
+		return hard
+	}
+	return soft
+}
