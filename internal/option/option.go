@@ -1,0 +1,43 @@
+// Package option has the rules that option values keep to, and words their
+// errors alike: the option first, then the rule, then what was there instead.
+package option
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Positive wants a duration above zero.
+func Positive[D ~int64](name string, d D) error {
+	if d > 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: must be greater than 0, got %v", name, time.Duration(d))
+}
+
+// AtLeast wants a number that is not below least.
+func AtLeast(name string, n, least int) error {
+	if n >= least {
+		return nil
+	}
+	return fmt.Errorf("%s: must be at least %d, got %d", name, least, n)
+}
+
+// OneOf wants one of a few words.
+func OneOf(name, value string, words ...string) error {
+	if slices.Contains(words, value) {
+		return nil
+	}
+	last := len(words) - 1
+	return fmt.Errorf("%s: must be %s or %s, got %q", name, strings.Join(words[:last], ", "), words[last], value)
+}
+
+// Default sets a value that was left out.
+func Default[T comparable](value *T, def T) {
+	var zero T
+	if *value == zero {
+		*value = def
+	}
+}

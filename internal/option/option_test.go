@@ -1,0 +1,39 @@
+package option
+
+import (
+	"testing"
+	"time"
+)
+
+func TestErrors(t *testing.T) {
+	for _, tt := range []struct {
+		got  error
+		want string
+	}{
+		{Positive("a", time.Second), ""},
+		{Positive("a", time.Duration(0)), "a: must be greater than 0, got 0s"},
+		{Positive("a", -time.Second), "a: must be greater than 0, got -1s"},
+		{AtLeast("b", 1, 1), ""},
+		{AtLeast("b", 0, 1), "b: must be at least 1, got 0"},
+		{OneOf("c", "x", "x", "y"), ""},
+		{OneOf("c", "z", "x", "y"), `c: must be x or y, got "z"`},
+		{OneOf("c", "", "x", "y", "z"), `c: must be x, y or z, got ""`},
+	} {
+		got := ""
+		if tt.got != nil {
+			got = tt.got.Error()
+		}
+		if got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}
+
+func TestDefault(t *testing.T) {
+	set, unset := 3, 0
+	Default(&set, 7)
+	Default(&unset, 7)
+	if set != 3 || unset != 7 {
+		t.Errorf("got %d and %d, want 3 and 7", set, unset)
+	}
+}
