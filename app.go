@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -168,7 +168,7 @@ func (u *HealthPoolUpstreams) members(transport func() http.RoundTripper, digest
 		check.ExpectBody = regexp.MustCompile(u.HealthBody) // Validate compiled it
 	}
 	if u.HealthUpstream != "" {
-		if check.Upstream, err = parseAddress("health_upstream", u.HealthUpstream); err != nil {
+		if check.Upstream, err = option.Address("health_upstream", u.HealthUpstream); err != nil {
 			return nil, err
 		}
 	}
@@ -181,6 +181,23 @@ func (u *HealthPoolUpstreams) members(transport func() http.RoundTripper, digest
 		}
 	}
 	return members, nil
+}
+
+// addresses returns the upstreams as network addresses: each one valid and there
+// only once.
+func (u *HealthPoolUpstreams) addresses() ([]caddy.NetworkAddress, error) {
+	var out []caddy.NetworkAddress
+	for _, up := range u.Upstreams {
+		addr, err := option.Address("to", up.Dial)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(out, addr) {
+			return nil, fmt.Errorf("to: must name each upstream once, got %q twice", up.Dial)
+		}
+		out = append(out, addr)
+	}
+	return out, nil
 }
 
 func (a *App) logTransition(name string) func(pool.Transition) {
@@ -236,36 +253,6 @@ func pollToken(name string) string {
 	mac := hmac.New(sha256.New, pollKey[:])
 	mac.Write([]byte(name))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:size])
-}
-
-// parseAddress reads the address of one upstream: exactly one socket.
-func parseAddress(name, address string) (caddy.NetworkAddress, error) {
-	var none caddy.NetworkAddress
-	replaced, err := caddy.NewReplacer().ReplaceOrErr(address, true, true)
-	if err != nil {
-		return none, fmt.Errorf("%s: must be known at the start, so only global placeholders may be used, got %q: %w", name, address, err)
-	}
-	if scheme, rest, found := strings.Cut(replaced, "://"); found {
-		advice := ""
-		if scheme == "https" {
-			advice = " and use transport http { tls }"
-		}
-		return none, fmt.Errorf("%s: must be an address without a scheme, got %q; write %q%s", name, address, rest, advice)
-	}
-	addr, err := caddy.ParseNetworkAddressWithDefaults(replaced, "tcp", 80)
-	switch {
-	case err != nil:
-		return none, fmt.Errorf("%s: must be an address such as app:8080, got %q: %w", name, address, err)
-	case addr.IsUnixNetwork() || addr.IsFdNetwork():
-		return addr, nil
-	case strings.ContainsAny(addr.Host, "/? \t"):
-		return none, fmt.Errorf("%s: must be a host and a port without a path, got %q", name, address)
-	case addr.PortRangeSize() != 1:
-		return none, fmt.Errorf("%s: must have one port, not a range, got %q", name, address)
-	case addr.StartPort == 0:
-		return none, fmt.Errorf("%s: must have a port from 1 to 65535, got %q", name, address)
-	}
-	return addr, nil
 }
 
 // dialString is how reverse_proxy is told to dial an address.

@@ -211,7 +211,8 @@ func (u *HealthPoolUpstreams) Validate() error {
 		return errors.New("to: must name at least one upstream, such as app:8080")
 	}
 	_, err := u.addresses()
-	errs := []error{err,
+	errs := []error{
+		err,
 		option.OneOf("health_type", u.HealthType, "tcp", "http"),
 		option.OneOf("fail_open", u.FailOpen, "slow", "never", "always"),
 		option.Positive("health_interval", u.HealthInterval),
@@ -221,73 +222,64 @@ func (u *HealthPoolUpstreams) Validate() error {
 		option.AtLeast("health_fails", u.HealthFails, 1),
 		option.AtLeast("health_passes", u.HealthPasses, 1),
 		option.AtLeast("hold_max", u.HoldMax, 1),
-		u.validateCheck(),
+		option.ZeroOrMore("hold", u.Hold),
+		u.validateWhere(),
 	}
-	if u.Hold != nil && *u.Hold < 0 {
-		errs = append(errs, fmt.Errorf("hold: must not be negative, got %v; 0 or off switches it off", time.Duration(*u.Hold)))
+	if u.HealthType == "tcp" {
+		return errors.Join(append(errs, u.validateTCP())...)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, u.validateHTTP())...)
 }
 
-// validateCheck checks the options of an http check, which a tcp check has no use
-// for: a check that is never made as meant is worse than none.
-func (u *HealthPoolUpstreams) validateCheck() error {
-	if u.HealthType == "tcp" {
-		for _, o := range []struct {
-			name string
-			set  bool
-		}{
-			{"health_uri", u.HealthURI != ""},
-			{"health_method", u.HealthMethod != ""},
-			{"health_headers", len(u.HealthHeaders) > 0},
-			{"health_request_body", u.HealthRequestBody != ""},
-			{"health_status", u.HealthStatus != 0},
-			{"health_body", u.HealthBody != ""},
-			{"health_follow_redirects", u.HealthFollowRedirects},
-		} {
-			if o.set {
-				return fmt.Errorf("%s: needs health_uri or health_type http; a tcp check only connects", o.name)
-			}
+// validateWhere checks what says where to check.
+func (u *HealthPoolUpstreams) validateWhere() error {
+	if p := u.HealthPort; p < 0 || p > 65535 {
+		return fmt.Errorf("health_port: must be from 1 to 65535, got %d", p)
+	}
+	if u.HealthUpstream == "" {
+		return nil
+	}
+	if u.HealthPort != 0 {
+		return errors.New("health_port: must not be set together with health_upstream, which has a port of its own")
+	}
+	_, err := option.Address("health_upstream", u.HealthUpstream)
+	return err
+}
+
+// validateTCP refuses the options that a tcp check has no use for: a check that
+// is not made as meant is worse than none.
+func (u *HealthPoolUpstreams) validateTCP() error {
+	for _, o := range []struct {
+		name string
+		set  bool
+	}{
+		{"health_uri", u.HealthURI != ""},
+		{"health_method", u.HealthMethod != ""},
+		{"health_headers", len(u.HealthHeaders) > 0},
+		{"health_request_body", u.HealthRequestBody != ""},
+		{"health_status", u.HealthStatus != 0},
+		{"health_body", u.HealthBody != ""},
+		{"health_follow_redirects", u.HealthFollowRedirects},
+	} {
+		if o.set {
+			return fmt.Errorf("%s: needs health_uri or health_type http, because a tcp check only connects", o.name)
 		}
 	}
+	return nil
+}
+
+func (u *HealthPoolUpstreams) validateHTTP() error {
 	var errs []error
-	if uri, err := url.ParseRequestURI(u.HealthURI); u.HealthURI != "" && (err != nil || !strings.HasPrefix(u.HealthURI, "/") || uri.Host != "") {
+	if _, err := url.ParseRequestURI(u.HealthURI); err != nil || !strings.HasPrefix(u.HealthURI, "/") {
 		errs = append(errs, fmt.Errorf("health_uri: must be a path that begins with /, got %q", u.HealthURI))
 	}
 	if s := u.HealthStatus; s != 0 && (s < 1 || s > 5) && (s < 100 || s > 599) {
 		errs = append(errs, fmt.Errorf("health_status: must be a status such as 200 or a class such as 2xx, got %d", s))
 	}
-	if p := u.HealthPort; p < 0 || p > 65535 {
-		errs = append(errs, fmt.Errorf("health_port: must be from 1 to 65535, got %d", p))
-	}
-	if u.HealthPort != 0 && u.HealthUpstream != "" {
-		errs = append(errs, errors.New("health_port: must not be set together with health_upstream, which has a port of its own"))
-	}
-	if u.HealthUpstream != "" {
-		_, err := parseAddress("health_upstream", u.HealthUpstream)
-		errs = append(errs, err)
-	}
 	if _, err := regexp.Compile(u.HealthBody); err != nil {
 		errs = append(errs, fmt.Errorf("health_body: must be a regular expression, got %q: %w", u.HealthBody, err))
 	}
 	return errors.Join(errs...)
-}
-
-// addresses returns the upstreams as network addresses: each one valid and there
-// only once.
-func (u *HealthPoolUpstreams) addresses() ([]caddy.NetworkAddress, error) {
-	var out []caddy.NetworkAddress
-	for _, up := range u.Upstreams {
-		addr, err := parseAddress("to", up.Dial)
-		if err != nil {
-			return nil, err
-		}
-		if slices.Contains(out, addr) {
-			return nil, fmt.Errorf("to: must name each upstream once, got %q twice", up.Dial)
-		}
-		out = append(out, addr)
-	}
-	return out, nil
 }
 
 // GetUpstreams returns the upstreams that r may be given now; with the
@@ -336,14 +328,14 @@ func refuseCoreChecks(proxy *reverseproxy.Handler) error {
 	if proxy.HealthChecks == nil || proxy.HealthChecks.Active == nil {
 		return nil
 	}
-	option := "health_*"
+	name := "health_*"
 	switch active := proxy.HealthChecks.Active; {
-	case active.URI != "" || active.Path != "":
-		option = "health_uri"
+	case active.URI != "":
+		name = "health_uri"
 	case active.Port != 0:
-		option = "health_port"
+		name = "health_port"
 	}
-	return fmt.Errorf("%s: reverse_proxy does not check dynamic upstreams; move %s into dynamic healthpool", option, option)
+	return fmt.Errorf("%s: reverse_proxy does not check dynamic upstreams; move %s into dynamic healthpool", name, name)
 }
 
 // Interface guards

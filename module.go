@@ -155,9 +155,7 @@ func (n *NoHealthyUpstream) Validate() error {
 	if s := n.Status; s != 0 && (s < 400 || s > 599) {
 		errs = append(errs, fmt.Errorf("status: must be from 400 to 599, got %d", s))
 	}
-	if n.RetryAfter != nil && *n.RetryAfter < 0 {
-		errs = append(errs, fmt.Errorf("retry_after: must not be negative, got %v; 0 or off switches it off", time.Duration(*n.RetryAfter)))
-	}
+	errs = append(errs, option.ZeroOrMore("retry_after", n.RetryAfter))
 	for _, l := range n.Links {
 		errs = append(errs, l.validate())
 	}

@@ -2,6 +2,7 @@ package healthpool
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -89,9 +90,7 @@ func (s *HealthAwareSelection) loadsOf(upstreams reverseproxy.UpstreamPool) map[
 	defer s.mu.Unlock()
 	known := make(map[string]*balance.Load, len(upstreams))
 	if old := s.loads.Load(); old != nil && len(*old) <= 2*len(upstreams) {
-		for address, load := range *old { // addresses that come and go are kept within bounds
-			known[address] = load
-		}
+		maps.Copy(known, *old) // addresses that come and go are kept within bounds
 	}
 	for _, up := range upstreams {
 		if known[up.Dial] == nil {

@@ -13,11 +13,11 @@ import (
 type Status uint8
 
 const (
-	// Checking: no check has ended yet.
+	// Checking is the status before any check has ended.
 	Checking Status = iota
-	// Healthy: it may be given requests.
+	// Healthy upstreams may be given requests.
 	Healthy
-	// Unhealthy: it failed too many checks in a row, or one decisive one.
+	// Unhealthy ones failed too many checks in a row, or one decisive one.
 	Unhealthy
 )
 

@@ -17,6 +17,14 @@ func Positive[D ~int64](name string, d D) error {
 	return fmt.Errorf("%s: must be greater than 0, got %v", name, time.Duration(d))
 }
 
+// ZeroOrMore wants a duration, where zero is for off; nil is one not given.
+func ZeroOrMore[D ~int64](name string, d *D) error {
+	if d == nil || *d >= 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: must not be negative, got %v; 0 or off switches it off", name, time.Duration(*d))
+}
+
 // AtLeast wants a number that is not below least.
 func AtLeast(name string, n, least int) error {
 	if n >= least {

@@ -41,47 +41,49 @@ func (p *Pool) Usable(ctx context.Context, r *Request) []*Upstream {
 // gives up when the client leaves, the time is over, or too many wait.
 func (p *Pool) wait(ctx context.Context, v *view, r *Request, ready func(*view) bool) bool {
 	until, ok := p.patience(v, r)
-	if !ok {
+	if !ok || !p.queue(r) {
 		return false
 	}
-	if n := p.held.Add(1); n > int64(p.HoldMax) {
-		p.held.Add(-1)
-		r.spent = true
-		return false
-	} else if n == 1 {
-		p.hold(1)
-	}
-	defer func() {
-		if p.held.Add(-1) == 0 {
-			p.hold(-1)
-		}
-	}()
+	defer p.unqueue()
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
-	for {
+	for ok {
 		select {
 		case <-v.changed:
 		case <-timer.C:
-			r.spent = true
-			return false
 		case <-ctx.Done():
 			r.spent = true
 			return false
 		}
-		was := v
-		if v = p.view.Load(); was.down() && !v.down() {
-			if !pause(ctx, breath) {
-				return false
-			}
-			v = p.view.Load()
+		if wasDown := v.down(); wasDown && !p.view.Load().down() {
+			pause(ctx, breath)
 		}
-		if ready(v) {
+		if v = p.view.Load(); ready(v) {
 			return true
 		}
-		if until, ok = p.patience(v, r); !ok {
-			return false
-		}
+		until, ok = p.patience(v, r)
 		timer.Reset(time.Until(until))
+	}
+	return false
+}
+
+// queue counts r among those who wait, if there is room.
+func (p *Pool) queue(r *Request) bool {
+	n := p.held.Add(1)
+	if n > int64(p.HoldMax) {
+		p.held.Add(-1)
+		r.spent = true
+		return false
+	}
+	if n == 1 {
+		p.hold(1)
+	}
+	return true
+}
+
+func (p *Pool) unqueue() {
+	if p.held.Add(-1) == 0 {
+		p.hold(-1)
 	}
 }
 

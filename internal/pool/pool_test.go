@@ -84,7 +84,7 @@ func newPool(o Options, n int) (*Pool, []*app, []Member) {
 }
 
 // start runs the pool until the bubble ends.
-func start(t *testing.T, p *Pool) *Prober {
+func start(t *testing.T, p *Pool) {
 	t.Helper()
 	b := NewProber(128)
 	p.Start(b)
@@ -93,7 +93,6 @@ func start(t *testing.T, p *Pool) *Prober {
 		b.Stop()
 		p.Release()
 	})
-	return b
 }
 
 // pick picks for a new request and returns the address, or nothing.

@@ -266,13 +266,13 @@ const (
 )
 
 func standingOf(s *health.State) standing {
-	switch s.Status() {
-	case health.Checking:
+	cause, _ := s.Failure()
+	switch {
+	case s.Status() == health.Checking:
 		return checking
-	case health.Healthy:
+	case s.Status() == health.Healthy:
 		return healthy
-	}
-	if c, _ := s.Failure(); c.Hard() {
+	case cause.Hard():
 		return hard
 	}
 	return soft

@@ -59,6 +59,12 @@ func (p *Pool) look() *view {
 	default:
 		v.unchecked = by[checking]
 	}
+	p.date(v)
+	return v
+}
+
+// date sets the state of a view, and since when it is so. Caller must hold p.mu.
+func (p *Pool) date(v *view) {
 	switch {
 	case v.healthy == len(p.upstreams):
 		v.state = Up
@@ -69,11 +75,10 @@ func (p *Pool) look() *view {
 	}
 	if old := p.view.Load(); old.state == v.state && !old.since.IsZero() {
 		v.since, v.outage = old.since, old.outage
-	} else {
-		v.since = p.lastChange(func(*health.State) bool { return true })
-		v.outage = p.lastChange((*health.State).EverUp)
+		return
 	}
-	return v
+	v.since = p.lastChange(func(*health.State) bool { return true })
+	v.outage = p.lastChange((*health.State).EverUp)
 }
 
 // lastChange is when one of the upstreams that count changed last; zero when

@@ -1,0 +1,39 @@
+package option
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Address reads the address of one upstream: exactly one socket. Placeholders in
+// it are replaced now, once and for all.
+func Address(name, address string) (caddy.NetworkAddress, error) {
+	var none caddy.NetworkAddress
+	replaced, err := caddy.NewReplacer().ReplaceOrErr(address, true, true)
+	if err != nil {
+		return none, fmt.Errorf("%s: must be known at the start, so only global placeholders may be used, got %q: %w", name, address, err)
+	}
+	if scheme, rest, found := strings.Cut(replaced, "://"); found {
+		advice := ""
+		if scheme == "https" {
+			advice = " and use transport http { tls }"
+		}
+		return none, fmt.Errorf("%s: must be an address without a scheme, got %q; write %q%s", name, address, rest, advice)
+	}
+	addr, err := caddy.ParseNetworkAddressWithDefaults(replaced, "tcp", 80)
+	switch {
+	case err != nil:
+		return none, fmt.Errorf("%s: must be an address such as app:8080, got %q: %w", name, address, err)
+	case addr.IsUnixNetwork() || addr.IsFdNetwork():
+		return addr, nil
+	case strings.ContainsAny(addr.Host, "/? \t"):
+		return none, fmt.Errorf("%s: must be a host and a port without a path, got %q", name, address)
+	case addr.PortRangeSize() != 1:
+		return none, fmt.Errorf("%s: must have one port, not a range, got %q", name, address)
+	case addr.StartPort == 0:
+		return none, fmt.Errorf("%s: must have a port from 1 to 65535, got %q", name, address)
+	}
+	return addr, nil
+}
