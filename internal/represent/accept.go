@@ -68,6 +68,24 @@ func parseAccept(values []string) accept {
 	return a
 }
 
+// claim is what a media range says about one format.
+type claim struct{ format, closeness int }
+
+// claims are the media ranges that say something about formats of ours.
+var claims = map[string][]claim{
+	"*/*":                      anyClaim,
+	"*":                        anyClaim, // what Java's HttpURLConnection sends
+	"text/*":                   {{html, byType}, {text, byType}},
+	"application/*":            {{problem, byType}, {json, byType}},
+	"text/html":                {{html, byName}},
+	"application/xhtml+xml":    {{html, byAlias}},
+	"application/problem+json": {{problem, byName}},
+	"application/json":         {{json, byName}},
+	"text/plain":               {{text, byName}},
+}
+
+var anyClaim = []claim{{html, byAny}, {problem, byAny}, {json, byAny}, {text, byAny}}
+
 // add counts one media range in.
 func (a *accept) add(item string) {
 	name, params, _ := strings.Cut(item, ";")
@@ -76,28 +94,11 @@ func (a *accept) add(item string) {
 	if name == "" || !ok {
 		return
 	}
-	switch name {
-	case "*/*", "*": // Java's HttpURLConnection sends the short one
-		for f := range a.weights {
-			a.raise(f, byAny, q)
-		}
-	case "text/*":
-		a.raise(html, byType, q)
-		a.raise(text, byType, q)
-	case "application/*":
-		a.raise(problem, byType, q)
-		a.raise(json, byType, q)
-	case "text/html":
-		a.raise(html, byName, q)
-	case "application/xhtml+xml":
-		a.raise(html, byAlias, q)
-	case "application/problem+json":
-		a.raise(problem, byName, q)
-	case "application/json":
-		a.raise(json, byName, q)
-	case "text/plain":
-		a.raise(text, byName, q)
-	default:
+	known, ours := claims[name]
+	for _, c := range known {
+		a.raise(c.format, c.closeness, q)
+	}
+	if !ours {
 		a.addOther(name, q)
 	}
 }
