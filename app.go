@@ -101,8 +101,9 @@ func (a *App) Pools() []pool.Status {
 
 // join returns the pool for the source u. Sources that are configured alike share
 // one, so that two sites with the same upstreams have one status and one queue.
-func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, digest string) (*pool.Pool, error) {
-	name, err := a.name(u, digest)
+func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler) (*pool.Pool, error) {
+	whole := digest(*u, proxy.Transport)
+	name, err := a.name(u, whole)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +112,7 @@ func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, digest s
 			return p, nil
 		}
 	}
-	members, err := u.members(func() http.RoundTripper { return proxy.Transport }, digest)
+	members, err := u.members(proxy)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +130,7 @@ func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, digest s
 		OnState:      a.logState(name),
 	}, members)
 	a.pools = append(a.pools, p)
-	a.joined[name] = digest
+	a.joined[name] = whole
 	a.polls[pollToken(name)] = p
 	return p, nil
 }
@@ -153,7 +154,7 @@ func (a *App) name(u *HealthPoolUpstreams, digest string) (string, error) {
 }
 
 // members is what a pool is made of.
-func (u *HealthPoolUpstreams) members(transport func() http.RoundTripper, digest string) ([]pool.Member, error) {
+func (u *HealthPoolUpstreams) members(proxy *reverseproxy.Handler) ([]pool.Member, error) {
 	addresses, err := u.addresses()
 	if err != nil {
 		return nil, err
@@ -172,10 +173,12 @@ func (u *HealthPoolUpstreams) members(transport func() http.RoundTripper, digest
 			return nil, err
 		}
 	}
+	checked := digest(u.onlyChecks(), proxy.Transport)
+	transport := func() http.RoundTripper { return proxy.Transport } // it may be set after us
 	members := make([]pool.Member, len(addresses))
 	for i, addr := range addresses {
 		members[i] = pool.Member{
-			Key:      pool.Key{Address: dialString(addr), Check: digest},
+			Key:      pool.Key{Address: dialString(addr), Check: checked},
 			HostPort: addr.JoinHostPort(0),
 			Check:    check.For(addr, transport),
 		}
@@ -230,15 +233,26 @@ func (a *App) logState(name string) func(pool.State) {
 	}
 }
 
+// onlyChecks is u without what has nothing to do with how its upstreams are
+// checked, so that they stay the same when that changes.
+func (u *HealthPoolUpstreams) onlyChecks() HealthPoolUpstreams {
+	c := *u
+	c.Name, c.Upstreams, c.FailOpen, c.Hold, c.HoldMax = "", nil, "", nil, 0
+	return c
+}
+
 // digest tells whether two sources are configured alike, the transport of their
 // proxies included: an address is only as healthy as the way to it.
-func digest(written []byte, transport http.RoundTripper) string {
-	way, err := json.Marshal(transport)
-	if err != nil {
-		way = fmt.Appendf(nil, "%T", transport)
+func digest(u HealthPoolUpstreams, transport http.RoundTripper) string {
+	sum := sha256.New()
+	for _, part := range []any{u, transport} {
+		encoded, err := json.Marshal(part)
+		if err != nil { // then it is not from a config, and stands for itself
+			encoded = fmt.Appendf(nil, "%T %p", part, part)
+		}
+		sum.Write(append(encoded, 0))
 	}
-	sum := sha256.Sum256(append(append(written, 0), way...))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	return base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
 }
 
 // pollKey makes poll tokens opaque: they stand for names that may be addresses.

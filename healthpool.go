@@ -1,7 +1,6 @@
 package healthpool
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -151,10 +150,6 @@ func (*HealthPoolUpstreams) CaddyModule() caddy.ModuleInfo {
 
 // Provision joins the pool that the healthpool app runs for this configuration.
 func (u *HealthPoolUpstreams) Provision(ctx caddy.Context) error {
-	written, err := json.Marshal(u)
-	if err != nil {
-		return fmt.Errorf("encoding configuration: %w", err)
-	}
 	u.setDefaults()
 	if err := u.Validate(); err != nil {
 		return err
@@ -178,7 +173,7 @@ func (u *HealthPoolUpstreams) Provision(ctx caddy.Context) error {
 		return err
 	}
 	u.proxy = proxy
-	u.pool, err = app.join(u, proxy, digest(written, proxy.Transport))
+	u.pool, err = app.join(u, proxy)
 	return err
 }
 
