@@ -2,8 +2,7 @@ package healthpool
 
 import (
 	"encoding/json"
-	"net/http"
-	"slices"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -14,7 +13,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/healthpool/caddy-healthpool/internal/check"
 	"github.com/healthpool/caddy-healthpool/internal/option"
+	errorpage "github.com/healthpool/caddy-healthpool/internal/page"
 )
 
 func registerDirectives() {
@@ -25,50 +26,64 @@ func registerDirectives() {
 	httpcaddyfile.RegisterDirectiveOrder("healthpool", httpcaddyfile.After, "reverse_proxy")
 }
 
-var sourceOptions = option.Block[HealthPoolUpstreams]{
-	"name":            func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error { return option.Word(d, &u.Name) },
-	"to":              (*HealthPoolUpstreams).parseTo,
-	"health_type":     func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error { return option.Word(d, &u.HealthType) },
-	"health_uri":      func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error { return option.Word(d, &u.HealthURI) },
-	"health_port":     func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error { return option.Number(d, &u.HealthPort, 1) },
-	"health_upstream": func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error { return option.Word(d, &u.HealthUpstream) },
-	"health_method":   func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error { return option.Word(d, &u.HealthMethod) },
-	"health_headers":  (*HealthPoolUpstreams).parseHeaders,
-	"health_request_body": func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error {
-		return option.Word(d, &u.HealthRequestBody)
-	},
-	"health_status": (*HealthPoolUpstreams).parseStatus,
-	"health_body":   func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error { return option.Word(d, &u.HealthBody) },
-	"health_follow_redirects": func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error {
-		return option.Flag(d, &u.HealthFollowRedirects)
-	},
-	"health_interval": func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error {
-		return option.Duration(d, &u.HealthInterval)
-	},
-	"health_edge_interval": func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error {
-		return option.Duration(d, &u.HealthEdgeInterval)
-	},
-	"health_down_interval": func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error {
-		return option.Duration(d, &u.HealthDownInterval)
-	},
-	"health_timeout": func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error {
-		return option.Duration(d, &u.HealthTimeout)
-	},
-	"health_fails": func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error { return option.Number(d, &u.HealthFails, 1) },
-	"health_passes": func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error {
-		return option.Number(d, &u.HealthPasses, 1)
-	},
-	"fail_open": func(u *HealthPoolUpstreams, d *caddyfile.Dispenser) error { return option.Word(d, &u.FailOpen) },
-	"hold":      (*HealthPoolUpstreams).parseHold,
+type (
+	source  = HealthPoolUpstreams
+	handler = NoHealthyUpstream
+	tokens  = caddyfile.Dispenser
+)
+
+// sourceOptions are those of dynamic healthpool.
+var sourceOptions = func() option.Block[source] {
+	o := option.Embed(check.Options(), func(u *source) *check.Spec { return &u.Spec })
+	maps.Copy(o, option.Block[source]{
+		"name":              func(u *source, d *tokens) error { return option.Word(d, &u.Name) },
+		"to":                func(u *source, d *tokens) error { return u.parseAddresses(d, false) },
+		"backup":            func(u *source, d *tokens) error { return u.parseAddresses(d, true) },
+		"upstream":          (*source).parseUpstream,
+		"source":            (*source).parseSource,
+		"refresh":           func(u *source, d *tokens) error { return option.Duration(d, &u.Refresh) },
+		"grace_period":      func(u *source, d *tokens) error { return option.Duration(d, &u.GracePeriod) },
+		"max_fails":         func(u *source, d *tokens) error { return option.Number(d, &u.MaxFails, 1, 0) },
+		"fail_duration":     func(u *source, d *tokens) error { return option.Duration(d, &u.FailDuration) },
+		"unhealthy_status":  func(u *source, d *tokens) error { return option.Statuses(d, &u.UnhealthyStatus) },
+		"unhealthy_latency": func(u *source, d *tokens) error { return option.DurationOrOff(d, &u.UnhealthyLatency) },
+		"max_ejected":       func(u *source, d *tokens) error { return option.Percent(d, &u.MaxEjected) },
+		"slow_start":        func(u *source, d *tokens) error { return option.DurationOrOff(d, &u.SlowStart) },
+		"fail_open":         func(u *source, d *tokens) error { return option.Word(d, &u.FailOpen) },
+		"hold":              (*source).parseHold,
+	})
+	return o
+}()
+
+// upstreamOptions are those of one upstream in it.
+var upstreamOptions = option.Block[PoolUpstream]{
+	"weight":          func(u *PoolUpstream, d *tokens) error { return option.Number(d, &u.Weight, 1, maxWeight) },
+	"max_requests":    func(u *PoolUpstream, d *tokens) error { return option.Number(d, &u.MaxRequests, 1, 0) },
+	"backup":          func(u *PoolUpstream, d *tokens) error { return option.Flag(d, &u.Backup) },
+	"health_uri":      func(u *PoolUpstream, d *tokens) error { return option.Word(d, &u.HealthURI) },
+	"health_port":     func(u *PoolUpstream, d *tokens) error { return option.Number(d, &u.HealthPort, 1, 65535) },
+	"health_upstream": func(u *PoolUpstream, d *tokens) error { return option.Word(d, &u.HealthUpstream) },
 }
 
 // UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
 //
 //	dynamic healthpool [<upstreams...>] {
-//	    name <name>
-//	    to   <upstreams...>
+//	    name     <name>
+//	    to       <upstreams...>
+//	    backup   <upstreams...>
+//	    upstream <address> {
+//	        weight          <number>
+//	        max_requests    <number>
+//	        backup
+//	        health_uri      <uri>
+//	        health_port     <port>
+//	        health_upstream <address>
+//	    }
+//	    source       <module> [...]
+//	    refresh      <duration>
+//	    grace_period <duration>
 //
-//	    health_type             http|tcp
+//	    health_type             http|tcp|grpc
 //	    health_uri              <uri>
 //	    health_port             <port>
 //	    health_upstream         <address>
@@ -80,6 +95,7 @@ var sourceOptions = option.Block[HealthPoolUpstreams]{
 //	    health_status           <status>|<class>
 //	    health_body             <regexp>
 //	    health_follow_redirects
+//	    health_service          <name>
 //	    health_interval         <duration>
 //	    health_edge_interval    <duration>
 //	    health_down_interval    <duration>
@@ -87,60 +103,66 @@ var sourceOptions = option.Block[HealthPoolUpstreams]{
 //	    health_fails            <number>
 //	    health_passes           <number>
 //
-//	    fail_open slow|never|always
-//	    hold      <duration> [<number>] | off
+//	    max_fails         <number>
+//	    fail_duration     <duration>
+//	    unhealthy_status  <status>|<class>...
+//	    unhealthy_latency <duration>|off
+//	    max_ejected       <percentage>
+//	    slow_start        <duration>|off
+//	    fail_open         slow|never|always
+//	    hold              <duration> [<number>] | off
 //	}
 func (u *HealthPoolUpstreams) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name of the module
-	u.addUpstreams(d.RemainingArgs())
+	u.addUpstreams(d.RemainingArgs(), false)
 	return sourceOptions.Parse(u, d)
 }
 
-func (u *HealthPoolUpstreams) addUpstreams(addresses []string) {
+func (u *HealthPoolUpstreams) addUpstreams(addresses []string, backup bool) {
 	for _, a := range addresses {
-		u.Upstreams = append(u.Upstreams, PoolUpstream{Dial: a})
+		u.Upstreams = append(u.Upstreams, PoolUpstream{Dial: a, Backup: backup})
 	}
 }
 
-func (u *HealthPoolUpstreams) parseTo(d *caddyfile.Dispenser) error {
-	addresses := d.RemainingArgs()
+func (u *HealthPoolUpstreams) parseAddresses(d *caddyfile.Dispenser, backup bool) error {
+	name, addresses := d.Val(), d.RemainingArgs()
 	if len(addresses) == 0 {
-		return d.Err("to: must name at least one upstream, such as app:8080")
+		return d.Errf("%s: must name at least one upstream, such as app:8080", name)
 	}
-	u.addUpstreams(addresses)
+	u.addUpstreams(addresses, backup)
 	return nil
 }
 
-func (u *HealthPoolUpstreams) parseHeaders(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.Errf("health_headers: must be a block of fields and values, got %q", d.Val())
-	}
-	u.HealthHeaders = make(http.Header)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		field := d.Val()
-		values := d.RemainingArgs()
-		if len(values) == 0 {
-			values = []string{""}
-		}
-		u.HealthHeaders[field] = append(u.HealthHeaders[field], values...)
-	}
-	return nil
-}
-
-func (u *HealthPoolUpstreams) parseStatus(d *caddyfile.Dispenser) error {
-	var value string
-	if err := option.Word(d, &value); err != nil {
+func (u *HealthPoolUpstreams) parseUpstream(d *caddyfile.Dispenser) error {
+	var up PoolUpstream
+	if err := option.Word(d, &up.Dial); err != nil {
 		return err
 	}
-	digits := value
-	if len(value) == 3 && strings.HasSuffix(value, "xx") {
-		digits = value[:1]
+	if d.NextArg() {
+		return d.Errf("upstream: takes one address and a block, got %q", d.Val())
 	}
-	status, err := strconv.Atoi(digits)
-	if err != nil || status < 1 {
-		return d.Errf("health_status: must be a status such as 200 or a class such as 2xx, got %q", value)
+	err := upstreamOptions.Parse(&up, d)
+	u.Upstreams = append(u.Upstreams, up)
+	return err
+}
+
+func (u *HealthPoolUpstreams) parseSource(d *caddyfile.Dispenser) error {
+	var name string
+	if err := option.Word(d, &name); err != nil {
+		return err
 	}
-	u.HealthStatus = status
+	id := "http.reverse_proxy.upstreams." + name
+	if _, err := caddy.GetModule(id); err != nil || name == "healthpool" {
+		return d.Errf("source: must be another upstream source that this Caddy has, such as a, srv or multi, got %q", name)
+	}
+	module, err := caddyfile.UnmarshalModule(d, id)
+	if err != nil {
+		return err
+	}
+	if _, ok := module.(reverseproxy.UpstreamSource); !ok {
+		return d.Errf("source: must be an upstream source, got %q", name)
+	}
+	u.SourcesRaw = append(u.SourcesRaw, caddyconfig.JSONModuleObject(module, "source", name, nil))
 	return nil
 }
 
@@ -155,17 +177,15 @@ func (u *HealthPoolUpstreams) parseHold(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-var pageOptions = option.Block[NoHealthyUpstream]{
-	"service":  func(n *NoHealthyUpstream, d *caddyfile.Dispenser) error { return option.Word(d, &n.Service) },
-	"message":  func(n *NoHealthyUpstream, d *caddyfile.Dispenser) error { return option.Word(d, &n.Message) },
-	"link":     (*NoHealthyUpstream).parseLink,
-	"template": func(n *NoHealthyUpstream, d *caddyfile.Dispenser) error { return option.Word(d, &n.Template) },
-	"status":   func(n *NoHealthyUpstream, d *caddyfile.Dispenser) error { return option.Number(d, &n.Status, 1) },
-	"retry_after": func(n *NoHealthyUpstream, d *caddyfile.Dispenser) error {
-		return option.DurationOrOff(d, &n.RetryAfter)
-	},
-	"refresh": (*NoHealthyUpstream).parseRefresh,
-	"pass":    func(n *NoHealthyUpstream, d *caddyfile.Dispenser) error { return option.Flag(d, &n.Pass) },
+var pageOptions = option.Block[handler]{
+	"service":     func(n *handler, d *tokens) error { return option.Word(d, &n.Service) },
+	"message":     func(n *handler, d *tokens) error { return option.Word(d, &n.Message) },
+	"link":        (*handler).parseLink,
+	"template":    func(n *handler, d *tokens) error { return option.Word(d, &n.Template) },
+	"status":      func(n *handler, d *tokens) error { return option.Number(d, &n.Status, 400, 599) },
+	"retry_after": func(n *handler, d *tokens) error { return option.DurationOrOff(d, &n.RetryAfter) },
+	"refresh":     (*handler).parseRefresh,
+	"pass":        func(n *handler, d *tokens) error { return option.Flag(d, &n.Pass) },
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
@@ -194,7 +214,7 @@ func (n *NoHealthyUpstream) parseLink(d *caddyfile.Dispenser) error {
 	if len(args) != 2 {
 		return d.Errf("link: must have a label and a URL, got %q", strings.Join(args, " "))
 	}
-	n.Links = append(n.Links, Link{Label: args[0], URL: args[1]})
+	n.Links = append(n.Links, errorpage.Link{Label: args[0], URL: args[1]})
 	return nil
 }
 
@@ -216,7 +236,7 @@ func parseNoHealthyUpstream(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler
 }
 
 var appOptions = option.Block[App]{
-	"max_probes": func(a *App, d *caddyfile.Dispenser) error { return option.Number(d, &a.MaxProbes, 1) },
+	"max_probes": func(a *App, d *tokens) error { return option.Number(d, &a.MaxProbes, 1, 0) },
 }
 
 // parseGlobal reads the global option. Syntax:
@@ -320,28 +340,20 @@ func splitShort(d *caddyfile.Dispenser) (parts shortParts, err error) {
 		name := d.Val()
 		segment := d.NextSegment()
 		switch {
-		case name == "page" && len(parts.page) > 1:
+		case name == "page" && parts.page[0].Text == name:
 			return parts, d.Err("page: must be given once, but is already specified")
 		case name == "page":
 			parts.page = segment
 		case sourceOptions[name] != nil:
 			ours = append(ours, segment...)
+		case pageOptions[name] != nil:
+			return parts, d.Errf("%s: must be given inside of page { }", name)
+		case appOptions[name] != nil:
+			return parts, d.Errf("%s: must be given in the global option healthpool", name)
 		default:
 			theirs = append(theirs, segment...)
 		}
 	}
-	parts.source, parts.proxy = braced(source, ours), braced(parts.proxy, theirs)
+	parts.source, parts.proxy = option.Braced(source, ours), option.Braced(parts.proxy, theirs)
 	return parts, nil
-}
-
-// braced puts a block behind the head of a directive, if there is anything in it.
-func braced(head, block []caddyfile.Token) []caddyfile.Token {
-	if len(block) == 0 {
-		return head
-	}
-	open, end := head[len(head)-1], block[len(block)-1]
-	open.Text = "{"
-	end.Text = "}"
-	end.Line++
-	return slices.Concat(head, []caddyfile.Token{open}, block, []caddyfile.Token{end})
 }

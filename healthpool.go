@@ -1,32 +1,36 @@
 package healthpool
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"regexp"
+	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
+	"github.com/healthpool/caddy-healthpool/internal/check"
+	"github.com/healthpool/caddy-healthpool/internal/exchange"
 	"github.com/healthpool/caddy-healthpool/internal/option"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
 const (
-	defaultInterval     = 5 * time.Second
-	defaultEdgeInterval = time.Second
-	defaultDownInterval = time.Second
-	defaultTimeout      = 2 * time.Second
-	defaultFails        = 3
-	defaultPasses       = 2
+	defaultRefresh      = 10 * time.Second
+	defaultGracePeriod  = time.Minute
+	defaultMaxFails     = 5
+	defaultFailDuration = 10 * time.Second
+	defaultMaxEjected   = 50
+	defaultSlowStart    = 10 * time.Second
 	defaultHold         = 5 * time.Second
 	defaultHoldMax      = 1000
+
+	// maxWeight is as much as one upstream may outweigh another.
+	maxWeight = 1000
 )
 
 // HealthPoolUpstreams is an upstream source that knows which of its upstreams
@@ -43,74 +47,54 @@ const (
 // Use it with `lb_policy health_aware` for the best balance, at the same cost for
 // any number of upstreams; every other policy works, too.
 type HealthPoolUpstreams struct {
-	// The name of the pool in status, metrics and logs. Pools that are
+	// The name of the pool in status and logs. Pools that are
 	// configured alike may share a name: they are one pool then.
 	// Default: the address of the first upstream.
 	Name string `json:"name,omitempty"`
 
-	// The upstreams, in the order in which policies that care see them. At
-	// least one; none twice.
+	// The upstreams, in the order in which policies that care see them. None
+	// twice. At least one, unless there are sources.
 	Upstreams []PoolUpstream `json:"upstreams,omitempty"`
 
-	// What a check is: "tcp" (a connection can be opened) or "http" (a request
-	// is answered as expected). Default: http with health_uri, else tcp.
-	HealthType string `json:"health_type,omitempty"`
+	// Sources of more upstreams: any modules that reverse_proxy takes, too. They
+	// are read in the background. What they list anew passes a check before
+	// its first request; while a reading fails, the last good list stands.
+	SourcesRaw []json.RawMessage `json:"sources,omitempty" caddy:"namespace=http.reverse_proxy.upstreams inline_key=source"`
 
-	// The path and query of the request of an http check, such as "/healthz".
-	// Default: "/".
-	HealthURI string `json:"health_uri,omitempty"`
+	// How often sources are read. Default: 10s.
+	Refresh caddy.Duration `json:"refresh,omitempty"`
 
-	// The port to check, if not the one that requests go to. From 1 to 65535.
-	HealthPort int `json:"health_port,omitempty"`
+	// How long an upstream stays that no source lists any more but that still
+	// passes its check. Default: 1m.
+	GracePeriod caddy.Duration `json:"grace_period,omitempty"`
 
-	// The address to check in place of every upstream, for a service that
-	// knows about all of them. Headers may name the upstream that is meant
-	// with the placeholder `{http.reverse_proxy.active.target_upstream}`.
-	HealthUpstream string `json:"health_upstream,omitempty"`
+	check.Spec
 
-	// The method of an http check. Default: GET.
-	HealthMethod string `json:"health_method,omitempty"`
+	// How many failed requests in a row have an upstream ejected. Requests that
+	// were never sent, and those whose client left, do not count. Default: 5.
+	MaxFails int `json:"max_fails,omitempty"`
 
-	// Header fields of an http check, Host among them. Global placeholders
-	// may be used.
-	HealthHeaders http.Header `json:"health_headers,omitempty"`
+	// How long the first ejection lasts. It doubles with each further one, up
+	// to 5m, is jittered by half, and shrinks again while the upstream stays
+	// well. After it, the next passed check brings it back. Default: 10s.
+	FailDuration caddy.Duration `json:"fail_duration,omitempty"`
 
-	// The body of an http check. Global placeholders may be used.
-	HealthRequestBody string `json:"health_request_body,omitempty"`
+	// The statuses of responses that count as failed requests: codes such as
+	// 429, or classes as their first digit, such as 5. Default: 5.
+	UnhealthyStatus []int `json:"unhealthy_status,omitempty"`
 
-	// The status to expect of an http check: a code such as 204, or a class
-	// as its first digit, such as 2. Default: any from 200 to 399.
-	HealthStatus int `json:"health_status,omitempty"`
+	// The time to a response from which on it counts as a failed request; 0 is
+	// off. Default: off.
+	UnhealthyLatency *caddy.Duration `json:"unhealthy_latency,omitempty"`
 
-	// A regular expression that the body of an http check has to match. The
-	// first 64 KiB are looked at.
-	HealthBody string `json:"health_body,omitempty"`
+	// How many percent of the usable upstreams may be ejected at the same
+	// time. One always may, the last never. From 1 to 100. Default: 50.
+	MaxEjected int `json:"max_ejected,omitempty"`
 
-	// Whether an http check follows redirects, ten at most. Otherwise a
-	// redirect is an answer as good as any other. Default: false.
-	HealthFollowRedirects bool `json:"health_follow_redirects,omitempty"`
-
-	// How long to wait between two checks of a healthy upstream. Every
-	// interval is jittered by 10 %. Default: 5s.
-	HealthInterval caddy.Duration `json:"health_interval,omitempty"`
-
-	// The same while a change is pending: some checks have passed or failed,
-	// but not enough of them yet. Default: 1s.
-	HealthEdgeInterval caddy.Duration `json:"health_edge_interval,omitempty"`
-
-	// The same while an upstream is unhealthy. While requests are held for
-	// it, it is checked every 50ms. Default: 1s.
-	HealthDownInterval caddy.Duration `json:"health_down_interval,omitempty"`
-
-	// How long a check may take. Default: 2s.
-	HealthTimeout caddy.Duration `json:"health_timeout,omitempty"`
-
-	// How many failed checks in a row make an upstream unhealthy. Default: 3.
-	HealthFails int `json:"health_fails,omitempty"`
-
-	// How many passed checks in a row make it healthy again. One is enough
-	// while the whole pool is down, and for the first check ever. Default: 2.
-	HealthPasses int `json:"health_passes,omitempty"`
+	// How long an upstream that is new or came back takes to get its whole
+	// share: it grows from 10 %, and not while all are new; 0 is off. Only the
+	// health_aware policy heeds it. Default: 10s.
+	SlowStart *caddy.Duration `json:"slow_start,omitempty"`
 
 	// What to do when no upstream is healthy: "slow" goes on using those
 	// that answer, only late or badly, because a slow site is better than
@@ -119,15 +103,17 @@ type HealthPoolUpstreams struct {
 
 	// How long requests wait for an upstream to come back, counted from the
 	// beginning of the outage: a restart is bridged, and a long outage is
-	// told at once. 0 is off. Default: 5s.
+	// told at once. They also wait while every upstream has max_requests. 0 is
+	// off. Default: 5s.
 	Hold *caddy.Duration `json:"hold,omitempty"`
 
 	// How many requests may wait at the same time; further ones are answered
 	// at once. Default: 1000.
 	HoldMax int `json:"hold_max,omitempty"`
 
-	pool  *pool.Pool
-	proxy *reverseproxy.Handler
+	pool    *pool.Pool
+	proxy   *reverseproxy.Handler
+	sources []pool.CaddySource
 	// ranked is whether the policy wants only the best, in order.
 	ranked bool
 }
@@ -138,6 +124,22 @@ type PoolUpstream struct {
 	// a host and one port, or a unix socket. Without a port: 80. Global
 	// placeholders such as `{env.APP}` are replaced once, at the start.
 	Dial string `json:"dial,omitempty"`
+
+	// Its share among equals, from 1 to 1000. Only the health_aware policy
+	// heeds it. Default: 1.
+	Weight int `json:"weight,omitempty"`
+
+	// How many requests it may have at the same time. While all upstreams are
+	// full, requests wait (see hold). Default: any number.
+	MaxRequests int `json:"max_requests,omitempty"`
+
+	// Whether it is used only while no other one is usable. Default: false.
+	Backup bool `json:"backup,omitempty"`
+
+	// What to check in place of what the pool's own options say.
+	HealthURI      string `json:"health_uri,omitempty"`
+	HealthPort     int    `json:"health_port,omitempty"`
+	HealthUpstream string `json:"health_upstream,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -161,120 +163,100 @@ func (u *HealthPoolUpstreams) Provision(ctx caddy.Context) error {
 	if err := refuseCoreChecks(proxy); err != nil {
 		return err
 	}
+	written := u.SourcesRaw // loading takes them away
+	if err := u.loadSources(ctx); err != nil {
+		return err
+	}
 	if len(proxy.Upstreams) > 0 {
 		ctx.Logger().Warn("static upstreams beside dynamic healthpool are never used; move them into it",
 			zap.Int("upstreams", len(proxy.Upstreams)))
 	}
-	if lb := proxy.LoadBalancing; lb != nil {
-		_, u.ranked = lb.SelectionPolicy.(*HealthAwareSelection)
-	}
+	u.watchPolicy(proxy)
 	app, err := appOf(ctx)
 	if err != nil {
 		return err
 	}
 	u.proxy = proxy
-	u.pool, err = app.join(u, proxy)
+	u.pool, err = app.join(u, proxy, written)
 	return err
 }
 
 func (u *HealthPoolUpstreams) setDefaults() {
-	option.Default(&u.HealthInterval, caddy.Duration(defaultInterval))
-	option.Default(&u.HealthEdgeInterval, caddy.Duration(defaultEdgeInterval))
-	option.Default(&u.HealthDownInterval, caddy.Duration(defaultDownInterval))
-	option.Default(&u.HealthTimeout, caddy.Duration(defaultTimeout))
-	option.Default(&u.HealthFails, defaultFails)
-	option.Default(&u.HealthPasses, defaultPasses)
+	u.SetDefaults()
+	option.Default(&u.Refresh, caddy.Duration(defaultRefresh))
+	option.Default(&u.GracePeriod, caddy.Duration(defaultGracePeriod))
+	option.Default(&u.MaxFails, defaultMaxFails)
+	option.Default(&u.FailDuration, caddy.Duration(defaultFailDuration))
+	option.Default(&u.MaxEjected, defaultMaxEjected)
 	option.Default(&u.FailOpen, string(pool.FailOpenSlow))
 	option.Default(&u.HoldMax, defaultHoldMax)
-	if u.Hold == nil {
-		hold := caddy.Duration(defaultHold)
-		u.Hold = &hold
-	}
-	if u.HealthType == "" && u.HealthURI == "" {
-		u.HealthType = "tcp"
-	}
-	option.Default(&u.HealthType, "http")
-	if u.HealthType == "http" {
-		option.Default(&u.HealthURI, "/")
-		option.Default(&u.HealthMethod, http.MethodGet)
+	option.DefaultTo(&u.Hold, caddy.Duration(defaultHold))
+	option.DefaultTo(&u.SlowStart, caddy.Duration(defaultSlowStart))
+	option.DefaultTo(&u.UnhealthyLatency, 0)
+	if u.UnhealthyStatus == nil {
+		u.UnhealthyStatus = []int{5}
 	}
 }
 
 // Validate checks every option by itself and those that depend on each other.
 func (u *HealthPoolUpstreams) Validate() error {
-	if len(u.Upstreams) == 0 {
+	if len(u.Upstreams) == 0 && len(u.SourcesRaw) == 0 && len(u.sources) == 0 {
 		return errors.New("to: must name at least one upstream, such as app:8080")
 	}
 	_, err := u.addresses()
 	errs := []error{
 		err,
-		option.OneOf("health_type", u.HealthType, "tcp", "http"),
+		u.Spec.Validate(),
+		option.Positive("refresh", u.Refresh),
+		option.Positive("grace_period", u.GracePeriod),
+		option.AtLeast("max_fails", u.MaxFails, 1),
+		option.Positive("fail_duration", u.FailDuration),
+		option.ZeroOrMore("unhealthy_latency", u.UnhealthyLatency),
+		option.Within("max_ejected", u.MaxEjected, 1, 100),
+		option.ZeroOrMore("slow_start", u.SlowStart),
 		option.OneOf("fail_open", u.FailOpen, "slow", "never", "always"),
-		option.Positive("health_interval", u.HealthInterval),
-		option.Positive("health_edge_interval", u.HealthEdgeInterval),
-		option.Positive("health_down_interval", u.HealthDownInterval),
-		option.Positive("health_timeout", u.HealthTimeout),
-		option.AtLeast("health_fails", u.HealthFails, 1),
-		option.AtLeast("health_passes", u.HealthPasses, 1),
-		option.AtLeast("hold_max", u.HoldMax, 1),
 		option.ZeroOrMore("hold", u.Hold),
-		u.validateWhere(),
+		option.AtLeast("hold_max", u.HoldMax, 1),
 	}
-	if u.HealthType == "tcp" {
-		return errors.Join(append(errs, u.validateTCP())...)
-	}
-	return errors.Join(append(errs, u.validateHTTP())...)
-}
-
-// validateWhere checks what says where to check.
-func (u *HealthPoolUpstreams) validateWhere() error {
-	if p := u.HealthPort; p < 0 || p > 65535 {
-		return fmt.Errorf("health_port: must be from 1 to 65535, got %d", p)
-	}
-	if u.HealthUpstream == "" {
-		return nil
-	}
-	if u.HealthPort != 0 {
-		return errors.New("health_port: must not be set together with health_upstream, which has a port of its own")
-	}
-	_, err := option.Address("health_upstream", u.HealthUpstream)
-	return err
-}
-
-// validateTCP refuses the options that a tcp check has no use for: a check that
-// is not made as meant is worse than none.
-func (u *HealthPoolUpstreams) validateTCP() error {
-	for _, o := range []struct {
-		name string
-		set  bool
-	}{
-		{"health_uri", u.HealthURI != ""},
-		{"health_method", u.HealthMethod != ""},
-		{"health_headers", len(u.HealthHeaders) > 0},
-		{"health_request_body", u.HealthRequestBody != ""},
-		{"health_status", u.HealthStatus != 0},
-		{"health_body", u.HealthBody != ""},
-		{"health_follow_redirects", u.HealthFollowRedirects},
-	} {
-		if o.set {
-			return fmt.Errorf("%s: needs health_uri or health_type http, because a tcp check only connects", o.name)
+	for _, s := range u.UnhealthyStatus {
+		if !option.IsStatus(s) {
+			errs = append(errs, fmt.Errorf("unhealthy_status: must be a status such as 200 or a class such as 2xx, got %d", s))
 		}
+	}
+	for _, up := range u.Upstreams {
+		errs = append(errs, up.validate(u.Spec))
+	}
+	return errors.Join(errs...)
+}
+
+// validate checks the options of one upstream.
+func (up PoolUpstream) validate(whole check.Spec) error {
+	var checked, weight error
+	if up.Weight != 0 {
+		weight = option.Within("weight", up.Weight, 1, maxWeight)
+	}
+	if own := up.spec(whole); !reflect.DeepEqual(own, whole) {
+		checked = own.Validate()
+	}
+	if err := errors.Join(
+		weight,
+		option.AtLeast("max_requests", up.MaxRequests, 0),
+		checked,
+	); err != nil {
+		return fmt.Errorf("upstream %s: %w", up.Dial, err)
 	}
 	return nil
 }
 
-func (u *HealthPoolUpstreams) validateHTTP() error {
-	var errs []error
-	if _, err := url.ParseRequestURI(u.HealthURI); err != nil || !strings.HasPrefix(u.HealthURI, "/") {
-		errs = append(errs, fmt.Errorf("health_uri: must be a path that begins with /, got %q", u.HealthURI))
+// spec is how this upstream is checked.
+func (up PoolUpstream) spec(whole check.Spec) check.Spec {
+	if up.HealthURI != "" {
+		whole = whole.WithURI(up.HealthURI)
 	}
-	if s := u.HealthStatus; s != 0 && (s < 1 || s > 5) && (s < 100 || s > 599) {
-		errs = append(errs, fmt.Errorf("health_status: must be a status such as 200 or a class such as 2xx, got %d", s))
+	if up.HealthPort != 0 || up.HealthUpstream != "" {
+		whole.HealthPort, whole.HealthUpstream = up.HealthPort, up.HealthUpstream
 	}
-	if _, err := regexp.Compile(u.HealthBody); err != nil {
-		errs = append(errs, fmt.Errorf("health_body: must be a regular expression, got %q: %w", u.HealthBody, err))
-	}
-	return errors.Join(errs...)
+	return whole
 }
 
 // GetUpstreams returns the upstreams that r may be given now; with the
@@ -282,20 +264,18 @@ func (u *HealthPoolUpstreams) validateHTTP() error {
 // allows. It never fails: an error would make reverse_proxy fall back to static
 // upstreams.
 func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
-	rec := recordOf(r)
-	rec.Enter(u.pool)
-	rec.resends = len(u.proxy.LoadBalancing.RetryMatch) > 0
-	clearSelected(r)
+	rec := exchange.Of(r)
+	rec.Enter(r, u.pool, len(u.proxy.LoadBalancing.RetryMatch) > 0)
 	switch {
 	case rec.Poll:
 		return nil, nil
 	case u.ranked:
-		return rec.offer(u.pool.Pick(r.Context(), &rec.Request)), nil
+		return rec.Offer(u.pool.Pick(r.Context(), &rec.Request)), nil
 	}
 	usable := u.pool.Usable(r.Context(), &rec.Request)
 	out := make([]*reverseproxy.Upstream, len(usable))
 	for i, up := range usable {
-		out[i] = &reverseproxy.Upstream{Dial: up.Address}
+		out[i] = &reverseproxy.Upstream{Dial: up.Dial(), MaxRequests: up.MaxRequests}
 	}
 	return out, nil
 }
@@ -303,7 +283,7 @@ func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Ups
 // ResetCache is told that the attempt before failed and another is to follow.
 // Nothing is forgotten but the trust in the upstream that failed.
 func (u *HealthPoolUpstreams) ResetCache(r *http.Request) error {
-	recordOf(r).attemptFailed(r)
+	exchange.Of(r).AttemptFailed(r)
 	return nil
 }
 

@@ -23,13 +23,10 @@ package healthpool
 import (
 	"errors"
 	"fmt"
-	"net"
+	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -37,6 +34,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/exchange"
 	"github.com/healthpool/caddy-healthpool/internal/failure"
 	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/option"
@@ -80,7 +78,7 @@ type NoHealthyUpstream struct {
 	Message string `json:"message,omitempty"`
 
 	// Where visitors may go instead: a status page, support.
-	Links []Link `json:"links,omitempty"`
+	Links []page.Link `json:"links,omitempty"`
 
 	// The file of an html/template to use in place of the built-in page. It
 	// may use .Title .Status .Cause .Fate .Reference .RetryAfter .Service
@@ -109,14 +107,6 @@ type NoHealthyUpstream struct {
 	template *page.Template
 }
 
-// Link is a way out that visitors are offered.
-type Link struct {
-	// What it says.
-	Label string `json:"label"`
-	// Where it leads: an https, http, mailto or tel URL.
-	URL string `json:"url"`
-}
-
 // CaddyModule returns the Caddy module information.
 func (*NoHealthyUpstream) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -134,7 +124,7 @@ func (n *NoHealthyUpstream) Provision(ctx caddy.Context) error {
 		return err
 	}
 	n.logger = ctx.Logger()
-	n.outages = &outage.Log{Summarise: n.summarise}
+	n.outages = &outage.Log{Summarise: operator.LogMore(n.logger)}
 	if n.Template != "" {
 		text, err := os.ReadFile(n.Template)
 		if err != nil {
@@ -157,7 +147,7 @@ func (n *NoHealthyUpstream) Validate() error {
 	}
 	errs = append(errs, option.ZeroOrMore("retry_after", n.RetryAfter))
 	for _, l := range n.Links {
-		errs = append(errs, l.validate())
+		errs = append(errs, l.Validate())
 	}
 	return errors.Join(errs...)
 }
@@ -174,67 +164,78 @@ func (n *NoHealthyUpstream) Cleanup() error {
 func (n *NoHealthyUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if err, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(error); ok { // in handle_errors
 		if f, ok := failure.Of(err); ok && !f.ClientGone() {
-			return n.answer(w, r, recordOf(r), f, f.Error.ID, time.Now())
+			return n.answerRoute(w, r, next, f)
 		}
 	}
 	if token := r.Header[pollHeader]; token != nil && r.Method == http.MethodHead {
+		if exchange.IsPoll(r) { // a handler around us answers
+			return next.ServeHTTP(w, r)
+		}
 		return n.answerPoll(w, r, token[0], next)
 	}
-	x := &exchange{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
-	x.Watched = true
-	caddyhttp.SetVar(r.Context(), recordKey, &x.record)
-	defer x.Done(false) // even if a response that breaks off panics
-	err := next.ServeHTTP(x, r)
-	if err == nil {
-		return nil
+	x := exchange.Watch(w, r)
+	defer x.End()
+	if err := next.ServeHTTP(x, r); err != nil {
+		return n.failed(x, r, err)
 	}
-	f, ok := failure.Of(err)
-	if !ok {
-		return err
+	return nil
+}
+
+// answerRoute answers in handle_errors, where the log has the error already.
+func (n *NoHealthyUpstream) answerRoute(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, f failure.Failure) error {
+	rec := exchange.Of(r)
+	switch answered := rec.Settle(r); {
+	case answered && f.After():
+		return next.ServeHTTP(w, r)
+	case !answered && !rec.Watched:
+		rec.Done(f.Blame())
 	}
-	return n.failed(x, r, f)
+	return n.answer(w, r, rec, f, f.Error.ID, time.Now())
 }
 
 // failed closes the record of a request that failed, and answers if that is for
 // us to do.
-func (n *NoHealthyUpstream) failed(x *exchange, r *http.Request, f failure.Failure) error {
+func (n *NoHealthyUpstream) failed(x *exchange.Exchange, r *http.Request, err error) error {
+	answered := x.Settle(r)
+	f, ok := failure.Of(err)
+	if !ok || answered && f.After() {
+		return err
+	}
+	if answered && !f.Answered {
+		x.Leave() // the pool's upstream did answer: another proxy failed
+	}
 	if r.Context().Err() != nil {
 		f.Cause = cause.ClientGone
+	} else if f.Cause == cause.DestinationUnavailable && x.Crowded() {
+		f.Cause = cause.ConnectionLimitReached
 	}
-	x.noteSelected(r)
-	if f.Answered {
-		x.Answered(f.Status)
-	}
-	x.Done(!f.Answered && !f.ClientGone())
+	x.Done(f.Blame())
 	switch {
-	case x.begun:
-		return f.Error
+	case x.Begun:
+		return err
 	case f.ClientGone():
 		x.ResponseWriter.WriteHeader(failure.StatusClientGone) // for the access log
 		return nil
 	case n.Pass:
-		return n.answer(x.ResponseWriter, r, &x.record, f, f.Error.ID, time.Now())
+		return n.answer(x.ResponseWriter, r, &x.Record, f, f.Error.ID, time.Now())
 	}
-	reference, since := n.log(r, &x.record, f)
-	return n.answer(x.ResponseWriter, r, &x.record, f, reference, since)
+	reference, since := n.log(r, &x.Record, f)
+	return n.answer(x.ResponseWriter, r, &x.Record, f, reference, since)
 }
 
 // answer sets the placeholders and tells the client.
-func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *record, f failure.Failure, reference string, since time.Time) error {
+func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *exchange.Record, f failure.Failure, reference string, since time.Time) error {
 	notice := page.Notice{
-		Status: f.Status, Cause: f.Cause, Fate: rec.fate(r, f), Reference: reference,
-		Service: n.Service, Message: n.Message,
+		Status: f.Status, Cause: f.Cause, Fate: rec.Fate(r, f), Reference: reference,
+		Service: n.Service, Message: n.Message, Links: n.Links,
 	}
-	option.Default(&notice.Service, hostOf(r))
+	option.Default(&notice.Service, page.ServiceOf(r.Host))
 	if n.Status != 0 {
 		notice.Status = n.Status
 	}
-	for _, l := range n.Links {
-		notice.Links = append(notice.Links, page.Link(l))
-	}
-	poolName, token := "", "-" // any token that is no pool's
+	poolName, token := "", noPool
 	if p := rec.Pool(); p != nil {
-		poolName, token = p.Name, pollToken(p.Name)
+		poolName, token = p.Name, p.Token
 		if down, at := p.Outage(); down {
 			since = at
 		}
@@ -246,6 +247,9 @@ func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *
 	setPlaceholders(r, notice, poolName)
 	if n.Pass {
 		return f.Error
+	}
+	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Add(zap.String("err_id", reference)) // in the access log, each request can be found
 	}
 	if err := n.template.Respond(w, r, represent.Choose(r), notice); err != nil {
 		n.logger.Error("template failed; the visitor got the built-in page", zap.String("template", n.Template), zap.Error(err))
@@ -266,7 +270,7 @@ func (n *NoHealthyUpstream) retryAfter(since time.Time) int {
 }
 
 func setPlaceholders(r *http.Request, notice page.Notice, poolName string) {
-	repl := replacerOf(r)
+	repl := exchange.Replacer(r)
 	repl.Set("http.no_healthy_upstream.cause", string(notice.Cause))
 	repl.Set("http.no_healthy_upstream.fate", string(notice.Fate))
 	repl.Set("http.no_healthy_upstream.reference", notice.Reference)
@@ -280,7 +284,7 @@ func setPlaceholders(r *http.Request, notice page.Notice, poolName string) {
 
 // log tells the owner: each outage once, with the reference that its visitors are
 // given, and then how many more requests it met.
-func (n *NoHealthyUpstream) log(r *http.Request, rec *record, f failure.Failure) (reference string, since time.Time) {
+func (n *NoHealthyUpstream) log(r *http.Request, rec *exchange.Record, f failure.Failure) (reference string, since time.Time) {
 	key := outage.Key{Cause: f.Cause}
 	if p := rec.Pool(); p != nil {
 		key.Pool = p.Name
@@ -290,41 +294,53 @@ func (n *NoHealthyUpstream) log(r *http.Request, rec *record, f failure.Failure)
 	}
 	o, first := n.outages.Failed(key, f.Error.ID, time.Now())
 	if first {
-		upstream, _ := replacerOf(r).GetString(hostPortPlaceholder)
-		n.logger.Error("no healthy upstream",
-			zap.String("err_id", o.Reference), zap.String("cause", string(f.Cause)),
-			zap.String("fate", string(rec.fate(r, f))), zap.String("pool", key.Pool),
-			zap.String("upstream", upstream), zap.Error(f.Error.Err),
-			zap.String("advice", f.Cause.Advice()),
-			zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: r}))
+		upstream, _ := exchange.Replacer(r).GetString(exchange.HostPort)
+		operator.LogOutage(n.logger, operator.Outage{
+			Outage: o, Fate: rec.Fate(r, f), Upstream: upstream, Err: f.Error.Err, Request: r,
+		})
 	}
 	return o.Reference, o.Since
 }
 
-func (n *NoHealthyUpstream) summarise(o outage.Outage) {
-	n.logger.Error("no healthy upstream for more requests",
-		zap.String("err_id", o.Reference), zap.String("cause", string(o.Cause)), zap.String("pool", o.Pool),
-		zap.Int("suppressed", o.Suppressed), zap.Duration("since", time.Since(o.Since)))
-}
+// pollHeader marks the request by which a page asks whether the site is back.
+const pollHeader = "Recovery-Poll"
 
-// hostOf is the host that r is for, as people write it.
-func hostOf(r *http.Request) string {
-	if host, _, err := net.SplitHostPort(r.Host); err == nil {
-		return host
-	}
-	return strings.Trim(r.Host, "[]")
-}
+// noPool is the token of a page that no pool has to do with.
+const noPool = "direct"
 
-func (l Link) validate() error {
-	u, err := url.Parse(l.URL)
-	switch {
-	case l.Label == "":
-		return fmt.Errorf("link: must have a label, got only %q", l.URL)
-	case err != nil:
-		return fmt.Errorf("link: must have a URL, got %q: %w", l.URL, err)
-	case !slices.Contains([]string{"https", "http", "mailto", "tel"}, u.Scheme):
-		return fmt.Errorf("link: must be an https, http, mailto or tel URL, got %q", l.URL)
+// answerPoll tells a page whether to come back: 204 if so, else 503, and in
+// either case when. A pool answers from memory. For a proxy without one, the
+// only way to know is to let it try.
+func (n *NoHealthyUpstream) answerPoll(w http.ResponseWriter, r *http.Request, token string, next caddyhttp.Handler) error {
+	p := n.app.polls[token]
+	down, since := false, time.Now()
+	if p == nil {
+		x := exchange.Watch(exchange.Unread(), r)
+		defer x.End()
+		// The page of a proxy without a pool is answered only by that proxy.
+		x.Poll, x.Hurried = token != noPool, true
+		var f failure.Failure
+		f, down = failure.Of(next.ServeHTTP(x, r))
+		since = n.outages.Since(outage.Key{Cause: f.Cause}, since)
+		x.Done(f.Cause)
+		if x.Poll {
+			p = x.Pool()
+		}
 	}
+	if p != nil {
+		_, since = p.Outage()
+		down = !p.Ready()
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	if down {
+		h.Set("Retry-After", strconv.Itoa(outage.RetryAfter(time.Since(since))))
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return nil
+	}
+	const spread = 2 // seconds over which visitors return
+	h.Set("Retry-After", strconv.Itoa(rand.IntN(spread)))
+	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package healthpool
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"sync"
@@ -9,13 +8,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/healthpool/caddy-healthpool/internal/balance"
-	"github.com/healthpool/caddy-healthpool/internal/cause"
-	"github.com/healthpool/caddy-healthpool/internal/failure"
-	"github.com/healthpool/caddy-healthpool/internal/pool"
+	"github.com/healthpool/caddy-healthpool/internal/exchange"
 )
 
 // HealthAwareSelection chooses the upstream that is likely to answer first: by
@@ -59,20 +55,22 @@ func (*HealthAwareSelection) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Select returns the best of the upstreams that are available, or nil.
 func (s *HealthAwareSelection) Select(upstreams reverseproxy.UpstreamPool, r *http.Request, _ http.ResponseWriter) *reverseproxy.Upstream {
-	rec := recordOf(r)
-	if rec.offered.made(upstreams) {
-		return rec.takeOffered(r.Context(), upstreams)
+	rec := exchange.Of(r)
+	if rec.Offered(upstreams) {
+		return rec.TakeOffered(r.Context(), upstreams)
 	}
-	if rec.selection == s {
-		rec.Failed(0) // this proxy tries again
+	if rec.Selection == s {
+		rec.AttemptFailed(r) // this proxy tries again
+	} else {
+		rec.Settle(r)
 	}
-	rec.selection = s
+	rec.Selection = s
 	loads := s.loadsOf(upstreams)
-	best, _ := balance.Pick(len(upstreams), balance.Now(), func(i int) *balance.Load {
+	best, _ := balance.Pick(len(upstreams), balance.Now(), func(i int) balance.Choice {
 		if !upstreams[i].Available() {
-			return nil
+			return balance.Choice{}
 		}
-		return loads[upstreams[i].Dial]
+		return balance.Choice{Load: loads[upstreams[i].Dial]}
 	})
 	if best < 0 {
 		return nil
@@ -110,120 +108,31 @@ func knowsAll(known map[string]*balance.Load, upstreams reverseproxy.UpstreamPoo
 	return true
 }
 
-// recordKey is the request variable that holds the record.
-const recordKey = "healthpool.record"
-
-// record is what our modules tell each other about one request.
-type record struct {
-	pool.Request
-
-	// offered is what the source handed out last; the policy takes from it.
-	offered *offer
-	// selection is the policy that chose last outside of a pool.
-	selection *HealthAwareSelection
-	// resends is whether the proxy may send a request again that an upstream
-	// has had already, by the owner's lb_retry_match.
-	resends bool
-}
-
-// fate is what happened to the request. An attempt before the last may have got
-// through, if it is one that is sent again after that.
-func (rec *record) fate(r *http.Request, f failure.Failure) cause.Fate {
-	if rec.Resent() && (rec.resends || r.Method == http.MethodGet) {
-		return cause.Unknown
+// watchPolicy has the pool told of what another policy than ours selects: only so
+// does it know what its upstreams have in flight, and how they answer.
+func (u *HealthPoolUpstreams) watchPolicy(proxy *reverseproxy.Handler) {
+	if proxy.LoadBalancing == nil {
+		proxy.LoadBalancing = new(reverseproxy.LoadBalancing)
 	}
-	return f.Fate
-}
-
-// recordOf returns the record of r, which no_healthy_upstream has begun, or
-// whoever needs it first.
-func recordOf(r *http.Request) *record {
-	if rec, ok := caddyhttp.GetVar(r.Context(), recordKey).(*record); ok {
-		return rec
+	lb := proxy.LoadBalancing
+	if lb.SelectionPolicy == nil {
+		lb.SelectionPolicy = reverseproxy.RandomSelection{} // as reverse_proxy does after us
 	}
-	rec := new(record)
-	caddyhttp.SetVar(r.Context(), recordKey, rec)
-	return rec
-}
-
-// offer is the best upstream and the second best, in one piece of memory: fresh
-// for each attempt, because reverse_proxy writes to what it is given.
-type offer struct {
-	upstreams [2]reverseproxy.Upstream
-	list      [2]*reverseproxy.Upstream
-	members   [2]*pool.Upstream
-}
-
-func (rec *record) offer(best, second *pool.Upstream) []*reverseproxy.Upstream {
-	if best == nil {
-		rec.offered = nil
-		return nil
-	}
-	o := &offer{members: [2]*pool.Upstream{best, second}}
-	rec.offered = o
-	n := 0
-	for ; n < len(o.members) && o.members[n] != nil; n++ {
-		o.upstreams[n].Dial = o.members[n].Address
-		o.list[n] = &o.upstreams[n]
-	}
-	return o.list[:n]
-}
-
-// made reports whether upstreams is this offer.
-func (o *offer) made(upstreams reverseproxy.UpstreamPool) bool {
-	return o != nil && len(upstreams) > 0 && upstreams[0] == o.list[0]
-}
-
-// takeOffered takes the first of the offered upstreams that reverse_proxy itself
-// has nothing against.
-func (rec *record) takeOffered(ctx context.Context, upstreams reverseproxy.UpstreamPool) *reverseproxy.Upstream {
-	for i, up := range upstreams {
-		if up.Available() {
-			rec.BeginAt(ctx, rec.offered.members[i])
-			return up
-		}
-	}
-	return nil
-}
-
-// Placeholders of reverse_proxy. It sets selectedMark whenever it has selected an
-// upstream; without our policy, that is all there is to learn it from.
-const (
-	hostPortPlaceholder = "http.reverse_proxy.upstream.hostport"
-	statusPlaceholder   = "http.reverse_proxy.status_code"
-	selectedMark        = "http.reverse_proxy.upstream.fails"
-)
-
-func replacerOf(r *http.Request) *caddy.Replacer {
-	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-}
-
-// clearSelected forgets what reverse_proxy has selected before.
-func clearSelected(r *http.Request) {
-	repl := replacerOf(r)
-	repl.Delete(selectedMark)
-	repl.Delete(statusPlaceholder)
-}
-
-// noteSelected notes what another policy has selected, if it has.
-func (rec *record) noteSelected(r *http.Request) {
-	repl := replacerOf(r)
-	if _, selected := repl.Get(selectedMark); selected {
-		address, _ := repl.GetString(hostPortPlaceholder)
-		rec.BeganAt(address)
+	if _, u.ranked = lb.SelectionPolicy.(*HealthAwareSelection); !u.ranked {
+		lb.SelectionPolicy = watched{lb.SelectionPolicy}
 	}
 }
 
-// attemptFailed notes that an attempt failed: with a response that is not to be
-// passed on, or without any.
-func (rec *record) attemptFailed(r *http.Request) {
-	rec.noteSelected(r)
-	status := 0
-	if v, ok := replacerOf(r).Get(statusPlaceholder); ok {
-		status, _ = v.(int)
+// watched is another policy.
+type watched struct{ reverseproxy.Selector }
+
+// Select notes the selection.
+func (s watched) Select(upstreams reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
+	selected := s.Selector.Select(upstreams, r, w)
+	if selected != nil && !exchange.Of(r).BeginWhere(r.Context(), selected.Dial) {
+		return nil // it has just become full
 	}
-	replacerOf(r).Delete(statusPlaceholder)
-	rec.Failed(status)
+	return selected
 }
 
 // Interface guards

@@ -14,6 +14,10 @@ const (
 	// weight (Finagle's and Linkerd's default).
 	decay = 10 * time.Second
 
+	// late is how old a sample may be that another overtook. What seems older
+	// is a clock that has wrapped around since.
+	late = time.Minute
+
 	// ErrorLatency is the least latency that a failed request counts as, so
 	// that an upstream that fails fast attracts nothing (Linkerd's biaser).
 	ErrorLatency = 5 * time.Second
@@ -39,8 +43,9 @@ type Load struct {
 	// startSum is the sum of the start times of the waiting requests: their
 	// mean age is now - startSum/waiting.
 	startSum atomic.Int64
-	// latency packs the average (float32, nanoseconds) and the time of its
-	// latest sample (milliseconds, wrapping), so that both change as one.
+	// latency packs the average (float32, nanoseconds), whether the latest
+	// sample was a failure (its sign) and the time of that (milliseconds,
+	// wrapping), so that they change as one.
 	latency atomic.Uint64
 }
 
@@ -61,20 +66,32 @@ func (l *Load) Answered(start int64) {
 // End counts off a request.
 func (l *Load) End() { l.inFlight.Add(-1) }
 
+// Waiting is the number of requests that have no answer yet.
+func (l *Load) Waiting() int64 { return l.waiting.Load() }
+
 // InFlight is the number of requests that are out, answered in part or not.
 func (l *Load) InFlight() int64 { return l.inFlight.Load() }
 
-// Observe takes in the latency of one answer.
+// Observe takes in the latency of an answer.
 func (l *Load) Observe(now int64, latency time.Duration) {
-	sample := float32(max(latency, 1))
+	l.sample(now, float32(max(latency, 1)), false)
+}
+
+// Fail takes in a request that failed after latency. It counts as very slow, and
+// as a failure until an answer comes.
+func (l *Load) Fail(now int64, latency time.Duration) {
+	l.sample(now, float32(max(latency, ErrorLatency)), true)
+}
+
+func (l *Load) sample(now int64, sample float32, failed bool) {
 	for {
 		old := l.latency.Load()
-		cost := sample
-		if average, at := unpack(old); old != 0 && average > sample {
+		average := sample
+		if was, at, _ := unpack(old); old != 0 && was > sample {
 			w := weight(now, at)
-			cost = average*w + sample*(1-w)
+			average = was*w + sample*(1-w)
 		}
-		if l.latency.CompareAndSwap(old, pack(cost, now)) {
+		if l.latency.CompareAndSwap(old, pack(average, latest(old, now), failed)) {
 			return
 		}
 	}
@@ -85,51 +102,77 @@ func (l *Load) Forget() { l.latency.Store(0) }
 
 // Latency is the average as it stands; zero while nothing is known.
 func (l *Load) Latency() time.Duration {
-	average, _ := unpack(l.latency.Load())
+	average, _, _ := unpack(l.latency.Load())
 	return time.Duration(average)
 }
 
-// Cost is how long a further request is to be expected to take: the latency,
-// or the mean age of what still waits if that is more, times what would be in
-// flight then. An upstream of which nothing is known counts with the latency
-// unknown, so that it is neither flooded nor starved.
-func (l *Load) Cost(now int64, unknown float64) float64 {
-	latency := l.expected(now)
-	if latency == 0 {
-		latency = unknown
+// age is the mean age of the requests that wait for their answer, or less if
+// some come or go meanwhile.
+func (l *Load) age(now int64) float64 {
+	n := l.waiting.Load()
+	if n <= 0 {
+		return 0
 	}
-	if n := l.waiting.Load(); n > 0 {
-		latency = max(latency, float64(now-l.startSum.Load()/n))
+	sum := l.startSum.Load()
+	if l.waiting.Load() != n {
+		return 0 // the sum is of others than the n
 	}
-	return latency * float64(max(l.inFlight.Load(), 0)+1)
+	// Each term may wrap, as sums of times do; their difference does not.
+	return float64(n*now-sum) / float64(n)
 }
 
 // expected is the latency average, faded by the time since its latest sample:
-// an upstream that was slow long ago gets another chance.
-func (l *Load) expected(now int64) float64 {
+// an upstream that was slow long ago gets another chance. It is zero while
+// nothing is known. The latest sample may have been a failure.
+func (l *Load) expected(now int64) (latency float64, failing bool) {
 	packed := l.latency.Load()
 	if packed == 0 {
-		return 0
+		return 0, false
 	}
-	average, at := unpack(packed)
-	return max(float64(average*weight(now, at)), 1)
+	average, at, failing := unpack(packed)
+	return max(float64(average*weight(now, at)), 1), failing
 }
 
 // weight is what is left of a sample taken at the millisecond at.
 func weight(now int64, at uint32) float32 {
-	elapsed := int32(milliseconds(now) - at) // wraps after 24 days, harmlessly
-	if elapsed <= 0 {
+	elapsed := since(now, at)
+	if elapsed == 0 {
 		return 1
 	}
 	return float32(math.Exp(-float64(elapsed) / float64(decay/time.Millisecond)))
 }
 
-func milliseconds(now int64) uint32 { return uint32(now / int64(time.Millisecond)) }
-
-func pack(average float32, now int64) uint64 {
-	return uint64(math.Float32bits(average))<<32 | uint64(milliseconds(now))
+// since is the milliseconds from at until now: none if now is the earlier one,
+// and very many if that much earlier that the clock must have wrapped around.
+func since(now int64, at uint32) int32 {
+	elapsed := int32(milliseconds(now) - at)
+	if elapsed < -int32(late/time.Millisecond) {
+		return math.MaxInt32
+	}
+	return max(elapsed, 0)
 }
 
-func unpack(packed uint64) (average float32, at uint32) {
-	return math.Float32frombits(uint32(packed >> 32)), uint32(packed)
+// latest is the time of the latest sample: now, unless it was overtaken.
+func latest(old uint64, now int64) uint32 {
+	if _, at, _ := unpack(old); old != 0 && since(now, at) == 0 {
+		return at
+	}
+	return milliseconds(now)
+}
+
+func milliseconds(now int64) uint32 { return uint32(now / int64(time.Millisecond)) }
+
+func pack(average float32, at uint32, failed bool) uint64 {
+	if failed {
+		average = -average
+	}
+	return uint64(math.Float32bits(average))<<32 | uint64(at)
+}
+
+func unpack(packed uint64) (average float32, at uint32, failed bool) {
+	average = math.Float32frombits(uint32(packed >> 32))
+	if average < 0 {
+		return -average, uint32(packed), true
+	}
+	return average, uint32(packed), false
 }

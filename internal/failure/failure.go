@@ -60,3 +60,15 @@ func Of(err error) (f Failure, ok bool) {
 // ClientGone reports whether the client left, so that nobody is to be answered
 // and no upstream is to blame.
 func (f Failure) ClientGone() bool { return f.Cause == cause.ClientGone }
+
+// After reports whether, if the upstream did answer, this is the error of a handler
+// that dealt with its response: reverse_proxy makes it look like its own.
+func (f Failure) After() bool { return f.Cause == cause.ProxyInternalError && !f.Answered }
+
+// Blame is what the upstream that was tried last is to blame for; empty if nothing.
+func (f Failure) Blame() cause.Cause {
+	if f.Answered {
+		return ""
+	}
+	return f.Cause
+}

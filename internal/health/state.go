@@ -19,11 +19,13 @@ const (
 	Healthy
 	// Unhealthy ones failed too many checks in a row, or one decisive one.
 	Unhealthy
+	// Ejected ones pass their checks, but failed too many requests in a row.
+	Ejected
 )
 
 // String returns the word that the admin API uses.
 func (s Status) String() string {
-	return [...]string{"checking", "healthy", "unhealthy"}[s]
+	return [...]string{"checking", "healthy", "unhealthy", "ejected"}[s]
 }
 
 // Policy says how many results in a row change the status of an upstream, and
@@ -34,6 +36,9 @@ type Policy struct {
 	// Interval applies to a healthy upstream, DownInterval to an unhealthy
 	// one, EdgeInterval to both while a change is pending.
 	Interval, EdgeInterval, DownInterval time.Duration
+	// Ejection is how long the first ejection lasts; it doubles with each
+	// further one, up to MaxEjection.
+	Ejection time.Duration
 }
 
 // HistorySize is how many of the latest results a State remembers.
@@ -50,6 +55,11 @@ type State struct {
 	fails   int
 	everUp  bool
 	history history
+
+	// until is when an ejection ends, and ejections how many there were
+	// lately.
+	until     time.Time
+	ejections int
 }
 
 // Observe takes in the result of one check and reports whether the status
@@ -64,8 +74,8 @@ func (s *State) Observe(p Policy, now time.Time, r Result, urgent bool) bool {
 	} else {
 		s.passes, s.fails = 0, s.fails+1
 	}
-	next := s.next(p, r, urgent)
-	if !r.Passed() && next != Healthy {
+	next := s.next(p, now, r, urgent)
+	if !r.Passed() && (next == Unhealthy || s.status == Unhealthy) {
 		s.cause, s.detail = r.Cause, r.Detail
 	}
 	if next == s.status {
@@ -79,9 +89,14 @@ func (s *State) Observe(p Policy, now time.Time, r Result, urgent bool) bool {
 }
 
 // next is the status that follows from the streaks and the latest result.
-func (s *State) next(p Policy, r Result, urgent bool) Status {
+func (s *State) next(p Policy, now time.Time, r Result, urgent bool) Status {
 	first := s.status == Checking
 	switch {
+	case s.status == Ejected && r.Passed():
+		if now.Before(s.until) {
+			return Ejected
+		}
+		return Healthy
 	case r.Passed() && (first || urgent || s.passes >= p.Passes):
 		return Healthy
 	case !r.Passed() && (first || r.Decisive || s.fails >= p.Fails):
@@ -91,10 +106,13 @@ func (s *State) next(p Policy, r Result, urgent bool) Status {
 }
 
 // Delay is how long to wait before the next check, before jitter.
-func (s *State) Delay(p Policy) time.Duration {
+func (s *State) Delay(p Policy, now time.Time) time.Duration {
 	switch {
 	case s.status == Checking:
 		return 0
+	case s.status == Ejected:
+		// The check that ends the ejection comes in time.
+		return max(min(s.until.Sub(now), p.Interval), time.Millisecond)
 	case s.status == Healthy && s.fails > 0, s.status == Unhealthy && s.passes > 0:
 		return p.EdgeInterval
 	case s.status == Unhealthy:

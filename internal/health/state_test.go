@@ -82,7 +82,7 @@ func TestDelay(t *testing.T) {
 	} {
 		var s State
 		script(t, &s, tt.checks)
-		if got := s.Delay(policy); got != tt.want {
+		if got := s.Delay(policy, time.Unix(0, 0)); got != tt.want {
 			t.Errorf("after %q: next check in %v, want %v", tt.checks, got, tt.want)
 		}
 	}
@@ -156,7 +156,7 @@ func FuzzObserve(f *testing.F) {
 			if p, fl := s.Streaks(); p != passes || fl != fails {
 				t.Fatalf("streaks %d/%d, want %d/%d", p, fl, passes, fails)
 			}
-			if s.Delay(policy) <= 0 {
+			if s.Delay(policy, time.Unix(0, 0)) <= 0 {
 				t.Fatal("no pause before the next check")
 			}
 		}

@@ -15,7 +15,7 @@ import (
 type Block[T any] map[string]func(*T, *caddyfile.Dispenser) error
 
 // repeatable are the options that may be given more than once.
-var repeatable = []string{"to", "link"}
+var repeatable = []string{"to", "backup", "upstream", "source", "link"}
 
 // Parse reads a block into t.
 func (b Block[T]) Parse(t *T, d *caddyfile.Dispenser) error {
@@ -43,6 +43,15 @@ func (b Block[T]) Parse(t *T, d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// Embed makes a Block for U of one for a T that is part of it.
+func Embed[U, T any](b Block[T], part func(*U) *T) Block[U] {
+	embedded := make(Block[U], len(b))
+	for name, read := range b {
+		embedded[name] = func(u *U, d *caddyfile.Dispenser) error { return read(part(u), d) }
+	}
+	return embedded
+}
+
 // Word reads one value as it stands.
 func Word(d *caddyfile.Dispenser, to *string) error {
 	name := d.Val()
@@ -57,23 +66,68 @@ func Word(d *caddyfile.Dispenser, to *string) error {
 }
 
 // Flag reads an option that is on by being there.
-func Flag(_ *caddyfile.Dispenser, to *bool) error {
+func Flag(d *caddyfile.Dispenser, to *bool) error {
+	if *to { // where an option of the same name elsewhere may be repeated
+		return d.Errf("%s: must be given once, but is already specified", d.Val())
+	}
 	*to = true
 	return nil
 }
 
-// Number reads a number that is not below least.
-func Number(d *caddyfile.Dispenser, to *int, least int) error {
+// Number reads a number that is not below least and, unless that is 0, not above
+// most.
+func Number(d *caddyfile.Dispenser, to *int, least, most int) error {
 	name, value := d.Val(), ""
 	if err := Word(d, &value); err != nil {
 		return err
 	}
 	n, err := strconv.Atoi(value)
-	if err != nil || n < least {
+	switch {
+	case most == 0 && (err != nil || n < least):
 		return d.Errf("%s: must be a number of at least %d, got %q", name, least, value)
+	case most != 0 && (err != nil || n < least || n > most):
+		return d.Errf("%s: must be a number from %d to %d, got %q", name, least, most, value)
 	}
 	*to = n
 	return nil
+}
+
+// Percent reads a percentage from 1 to 100.
+func Percent(d *caddyfile.Dispenser, to *int) error {
+	name, value := d.Val(), ""
+	if err := Word(d, &value); err != nil {
+		return err
+	}
+	digits, isPercent := strings.CutSuffix(value, "%")
+	n, err := strconv.Atoi(digits)
+	if err != nil || !isPercent || n < 1 || n > 100 {
+		return d.Errf("%s: must be a percentage from 1%% to 100%%, got %q", name, value)
+	}
+	*to = n
+	return nil
+}
+
+// Statuses reads statuses, such as 429, and classes of them, such as 5xx, which
+// are kept as their first digit.
+func Statuses(d *caddyfile.Dispenser, to *[]int) error {
+	name := d.Val()
+	for _, value := range d.RemainingArgs() {
+		status, ok := status(value)
+		if !ok {
+			return d.Errf("%s: must be a status such as 200 or a class such as 2xx, got %q", name, value)
+		}
+		*to = append(*to, status)
+	}
+	if len(*to) == 0 {
+		return d.Errf("%s: needs a value", name)
+	}
+	return nil
+}
+
+func status(value string) (status int, ok bool) {
+	digits, isClass := strings.CutSuffix(value, "xx")
+	status, err := strconv.Atoi(digits)
+	return status, err == nil && IsStatus(status) && isClass == (status <= 5)
 }
 
 // Duration reads a duration above zero.
@@ -102,4 +156,18 @@ func DurationOrOff(d *caddyfile.Dispenser, to **caddy.Duration) error {
 	}
 	*to = new(caddy.Duration(parsed))
 	return nil
+}
+
+// Braced puts a block behind the head of a directive, if there is anything in it.
+func Braced(head, block []caddyfile.Token) []caddyfile.Token {
+	if len(block) == 0 {
+		return head
+	}
+	// Made of the name of the directive: a token that was quoted stays so, and
+	// would be a value.
+	open, end := head[0], head[0]
+	open.Text, open.Line = "{", head[len(head)-1].Line
+	last := block[len(block)-1]
+	end.Text, end.Line = "}", last.Line+strings.Count(last.Text, "\n")+1
+	return slices.Concat(head, []caddyfile.Token{open}, block, []caddyfile.Token{end})
 }

@@ -33,6 +33,14 @@ func AtLeast(name string, n, least int) error {
 	return fmt.Errorf("%s: must be at least %d, got %d", name, least, n)
 }
 
+// Within wants a number from least to most.
+func Within(name string, n, least, most int) error {
+	if n >= least && n <= most {
+		return nil
+	}
+	return fmt.Errorf("%s: must be from %d to %d, got %d", name, least, most, n)
+}
+
 // OneOf wants one of a few words.
 func OneOf(name, value string, words ...string) error {
 	if slices.Contains(words, value) {
@@ -42,10 +50,20 @@ func OneOf(name, value string, words ...string) error {
 	return fmt.Errorf("%s: must be %s or %s, got %q", name, strings.Join(words[:last], ", "), words[last], value)
 }
 
+// IsStatus tells whether s is a status or, as its first digit, a class of them.
+func IsStatus(s int) bool { return s >= 1 && s <= 5 || s >= 100 && s <= 599 }
+
 // Default sets a value that was left out.
 func Default[T comparable](value *T, def T) {
 	var zero T
 	if *value == zero {
 		*value = def
+	}
+}
+
+// DefaultTo sets a value that was left out, where zero is one that was given.
+func DefaultTo[T any](value **T, def T) {
+	if *value == nil {
+		*value = &def
 	}
 }

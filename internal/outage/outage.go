@@ -30,6 +30,8 @@ type Outage struct {
 	Reference string
 	// Since is when the first request failed.
 	Since time.Time
+	// Latest is when the latest one did.
+	Latest time.Time
 	// Suppressed is the number of failed requests since the latest line.
 	Suppressed int
 
@@ -55,9 +57,10 @@ func (l *Log) Failed(k Key, ref string, now time.Time) (o Outage, first bool) {
 	defer l.mu.Unlock()
 	if o := l.open[k]; o != nil {
 		o.Suppressed++
+		o.Latest = now
 		return *o, false
 	}
-	opened := &Outage{Key: k, Reference: ref, Since: now}
+	opened := &Outage{Key: k, Reference: ref, Since: now, Latest: now}
 	if !l.closed {
 		if l.open == nil {
 			l.open = make(map[Key]*Outage)

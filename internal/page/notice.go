@@ -3,6 +3,8 @@
 package page
 
 import (
+	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,16 +39,36 @@ type Notice struct {
 	Poll string
 }
 
-// Link is a way out that the owner offers. Links with another scheme than
-// https, http, mailto or tel are not shown.
+// Link is a way out that visitors are offered.
 type Link struct {
-	Label string
-	URL   string
+	// What it says.
+	Label string `json:"label"`
+	// Where it leads: an https, http, mailto or tel URL.
+	URL string `json:"url"`
+}
+
+// Validate checks that the link is one to show.
+func (l Link) Validate() error {
+	switch {
+	case strings.TrimSpace(l.Label) == "":
+		return fmt.Errorf("link: must have a label, got only %q", l.URL)
+	case !isSafe(l):
+		return fmt.Errorf("link: must be an https, http, mailto or tel URL, got %q", l.URL)
+	}
+	return nil
 }
 
 // maxService is how much of the name of a service is shown. It may be the Host
 // header, and so any length.
 const maxService = 255
+
+// ServiceOf is what people call the site at a host, as the Host header has it.
+func ServiceOf(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.Trim(host, "[]")
+}
 
 // normal returns n as it is shown: within bounds, without what would break
 // out of a line or turn the text around it.

@@ -29,7 +29,7 @@ func BenchmarkPick(b *testing.B) {
 // pickable is a pool of n upstreams of which the first up are up.
 func pickable(n, up int) *Pool {
 	p, _, _ := newPool(options(), n)
-	for i, u := range p.upstreams {
+	for i, u := range p.view.Load().members {
 		u.standing.Store(uint32(healthy))
 		if i >= up {
 			u.standing.Store(uint32(hard))
@@ -46,5 +46,5 @@ func pickOnce(p *Pool) {
 	u, _ := p.Pick(context.Background(), &r)
 	r.BeginAt(context.Background(), u)
 	r.Answered(200)
-	r.Done(false)
+	r.Done("")
 }

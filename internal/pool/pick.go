@@ -2,96 +2,112 @@ package pool
 
 import (
 	"context"
+	"math"
 	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/balance"
 )
 
-// breath is how long requests are held after the first upstream came back, so
-// that the others have the time to, and it does not get all of them.
-const breath = 10 * time.Millisecond
+const (
+	// breath is how long requests are held after the first upstream came back,
+	// so that the others have the time to, and it does not get all of them.
+	breath = 10 * time.Millisecond
+
+	// firstWindow is how many requests that waited an upstream is given at
+	// once when it comes back. Each answer makes room for two more (as TCP's
+	// slow start does), so that they go out as fast as it takes them.
+	firstWindow = 8
+	unpaced     = math.MaxInt64
+)
 
 // Pick returns the best upstream for r and the one to have when that is not to
 // be had; nil stands for none. While there is none to pick, the request waits, as
 // the pool's Hold allows.
-func (p *Pool) Pick(ctx context.Context, r *Request) (best, second *Upstream) {
-	v := p.view.Load()
-	if best, second = v.choose(r); best != nil {
-		return best, second
+func (p *Pool) Pick(ctx context.Context, r *Request) (best, second *Member) {
+	if p.queue.size.Load() == 0 {
+		if best, second = p.view.Load().take(r, false); best != nil {
+			return best, second
+		}
 	}
-	if !p.wait(ctx, v, r, func(v *view) bool {
-		best, second = v.choose(r)
+	if !p.wait(ctx, r, func(v *view) bool {
+		best, second = v.take(r, true)
 		return best != nil
 	}) {
-		best, second = p.view.Load().chooseAny(r)
+		best, second = p.view.Load().takeAny(r)
 	}
 	return best, second
 }
 
 // Usable returns every upstream that r may be given, in the order of the config.
 // It waits like Pick.
-func (p *Pool) Usable(ctx context.Context, r *Request) []*Upstream {
+func (p *Pool) Usable(ctx context.Context, r *Request) []*Member {
 	v := p.view.Load()
-	if !v.ready() {
-		p.wait(ctx, v, r, (*view).ready)
+	if p.queue.size.Load() > 0 || !v.ready(false) {
+		p.wait(ctx, r, func(v *view) bool { return v.ready(true) })
 		v = p.view.Load()
 	}
 	return v.candidates(r)
 }
 
-// wait holds r until ready says yes to a view, and reports whether it did. It
-// gives up when the client leaves, the time is over, or too many wait.
-func (p *Pool) wait(ctx context.Context, v *view, r *Request, ready func(*view) bool) bool {
-	until, ok := p.patience(v, r)
-	if !ok || !p.queue(r) {
+// wait holds r until it has the turn and try says yes to the view, and reports
+// whether that came. It gives up when the client leaves, the time is over, or too
+// many wait.
+func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool {
+	until, ok := p.patience(r)
+	if !ok {
 		return false
 	}
-	defer p.unqueue()
+	w, first := p.queue.join(p.HoldMax)
+	if w == nil {
+		r.spent = true
+		return false
+	}
+	defer func() {
+		p.queue.leave(w)
+		if p.queue.size.Load() == 0 {
+			p.dismissAttendant()
+		}
+	}()
+	if first {
+		p.askForHeld()
+	}
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	for ok {
 		select {
-		case <-v.changed:
+		case <-w.turn:
+			if try(p.view.Load()) {
+				return true
+			}
 		case <-timer.C:
 		case <-ctx.Done():
 			r.spent = true
 			return false
 		}
-		if wasDown := v.down(); wasDown && !p.view.Load().down() {
-			pause(ctx, breath)
-		}
-		if v = p.view.Load(); ready(v) {
-			return true
-		}
-		until, ok = p.patience(v, r)
+		until, ok = p.patience(r)
 		timer.Reset(time.Until(until))
 	}
 	return false
 }
 
-// queue counts r among those who wait, if there is room.
-func (p *Pool) queue(r *Request) bool {
-	n := p.held.Add(1)
-	if n > int64(p.HoldMax) {
-		p.held.Add(-1)
-		r.spent = true
-		return false
+// askForHeld has every upstream that is out checked at once, for a request that
+// begins to wait; but those of a big pool together only a thousand times a second.
+func (p *Pool) askForHeld() {
+	v, now, last := p.view.Load(), balance.Now(), p.asked.Load()
+	gap := max(askGap, time.Duration(len(v.members))*time.Millisecond)
+	if last != 0 && now-last < int64(gap) {
+		return
 	}
-	if n == 1 {
-		p.hold(1)
-	}
-	return true
-}
-
-func (p *Pool) unqueue() {
-	if p.held.Add(-1) == 0 {
-		p.hold(-1)
+	if p.asked.CompareAndSwap(last, now|1) { // 0 stands for never
+		v.askOthers()
 	}
 }
 
 // patience is until when r may wait; false means not at all. All the waiting of
 // one request counts together, and an outage is waited for only from its
 // beginning on: later requests are told at once.
-func (p *Pool) patience(v *view, r *Request) (until time.Time, ok bool) {
-	if p.Hold <= 0 || r.spent {
+func (p *Pool) patience(r *Request) (until time.Time, ok bool) {
+	if p.Hold <= 0 || r.spent || r.Hurried {
 		return until, false
 	}
 	now := time.Now()
@@ -99,7 +115,7 @@ func (p *Pool) patience(v *view, r *Request) (until time.Time, ok bool) {
 		r.patience = now.Add(p.Hold)
 	}
 	until = r.patience
-	if v.down() {
+	if v := p.view.Load(); v.down() {
 		if end := v.outage.Add(p.Hold); end.Before(until) {
 			until = end
 		}

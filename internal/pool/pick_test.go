@@ -11,7 +11,7 @@ import (
 
 // restart lets a request meet a dead app and try again, as reverse_proxy does.
 func retry(p *Pool, r *Request) string {
-	r.Failed(0)
+	r.Failed(false, false)
 	return pick(p, r)
 }
 
@@ -30,7 +30,7 @@ func TestRestartIsBridged(t *testing.T) {
 		if waited := time.Since(begun); waited < 2*time.Second || waited > 2*time.Second+urgentInterval*11/10+2*breath {
 			t.Errorf("waited %v for a restart of 2 s", waited)
 		}
-		r.Done(false)
+		r.Done("")
 		if held := p.Status().Held; held != 0 {
 			t.Errorf("%d requests are held for ever", held)
 		}
@@ -104,7 +104,7 @@ func TestHoldIsBounded(t *testing.T) {
 		apps[0].set(cause.ConnectionRefused)
 		r := new(Request)
 		pick(p, r)
-		r.Done(true)
+		r.Done(cause.ConnectionRefused)
 		time.Sleep(time.Second) // for the verdict
 		for range 3 {
 			go pick(p, new(Request))
@@ -130,7 +130,7 @@ func TestClientThatLeavesIsLetGo(t *testing.T) {
 		apps[0].set(cause.ConnectionRefused)
 		r := new(Request)
 		pick(p, r)
-		r.Failed(0)
+		r.Failed(false, false)
 		r.Enter(p)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -154,7 +154,7 @@ func TestRetryGoesWhereItHasNotBeen(t *testing.T) {
 				}
 				been[got] = true
 			}
-			r.Done(false)
+			r.Done("")
 			time.Sleep(interval)
 		}
 	})
@@ -175,7 +175,7 @@ func TestAllButOneDyingAtOnce(t *testing.T) {
 				}
 				got = retry(p, r)
 			}
-			r.Done(false)
+			r.Done("")
 			for _, a := range apps {
 				a.set("")
 			}
@@ -206,7 +206,7 @@ func TestAllDyingAtOnce(t *testing.T) {
 		if tries > 5 {
 			t.Errorf("%d tries in 2 s of outage: they were burned", tries)
 		}
-		if u := r.current.upstream; u == nil {
+		if u := r.current.member; u == nil {
 			t.Error("the request did not survive")
 		}
 	})
@@ -219,16 +219,16 @@ func TestSuspectIsAvoidedUntilItsVerdict(t *testing.T) {
 		}
 		r := new(Request)
 		bad := pick(p, r)
-		r.Done(true)
+		r.Done(cause.ConnectionRefused)
 		for range 50 {
 			r := new(Request)
 			if got := pick(p, r); got == bad {
 				t.Fatal("picked the suspect while another was there")
 			}
-			r.Done(false)
+			r.Done("")
 		}
 		time.Sleep(time.Second)
-		if u := p.byAddress[bad]; u.suspect() {
+		if u := byAddress(p, bad); u.suspect() {
 			t.Error("the verdict did not clear the suspicion")
 		}
 	})
@@ -238,14 +238,14 @@ func TestSuspectIsAvoidedUntilItsVerdict(t *testing.T) {
 // nothing about what happened since.
 func TestVerdictMustBeNewer(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
-		u := p.upstreams[0]
+		u := p.view.Load().members[0]
 		apps[0].takes = 100 * time.Millisecond
 		u.ask()
 		time.Sleep(50 * time.Millisecond)
 		apps[0].set(cause.ConnectionRefused)
 		r := new(Request)
 		pick(p, r)
-		r.Done(true)
+		r.Done(cause.ConnectionRefused)
 		time.Sleep(60 * time.Millisecond)
 		if !u.suspect() {
 			t.Error("an old check has cleared a new suspicion")
@@ -263,11 +263,12 @@ func TestUnacceptedResponseIsNoSuspicion(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, _ []*app) {
 		r := new(Request)
 		pick(p, r)
-		r.Failed(503)
-		if p.upstreams[0].suspect() {
+		r.Answered(503)
+		r.Failed(true, true)
+		if p.view.Load().members[0].suspect() {
 			t.Error("suspected although it answered")
 		}
-		if l := p.upstreams[0].load.Latency(); l < time.Second {
+		if l := p.view.Load().members[0].load.Latency(); l < time.Second {
 			t.Errorf("latency %v: an error must count as slow", l)
 		}
 	})
@@ -277,7 +278,7 @@ func TestUsable(t *testing.T) {
 	bubble(t, 3, options(), func(t *testing.T, p *Pool, apps []*app) {
 		names := func(r *Request) (out string) {
 			for _, u := range p.Usable(t.Context(), r) {
-				out += u.Address[3:4]
+				out += u.Dial()[3:4]
 			}
 			return out
 		}
@@ -286,8 +287,8 @@ func TestUsable(t *testing.T) {
 		if got := names(r); got != "123" {
 			t.Errorf("all are healthy: got %s", got)
 		}
-		r.BeganAt("app2:80")
-		r.Failed(0)
+		r.BeginWhere(t.Context(), "app2:80")
+		r.Failed(false, false)
 		r.Enter(p)
 		if got := names(r); got != "13" {
 			t.Errorf("after trying 2: got %s", got)

@@ -4,11 +4,12 @@
 package pool
 
 import (
-	"slices"
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/health"
 )
 
@@ -29,6 +30,8 @@ const (
 type Options struct {
 	// Name is the pool's, in status, metrics and logs.
 	Name string
+	// Token is what a visitor's page calls it.
+	Token string
 	// Policy has the thresholds and intervals of its checks.
 	Policy health.Policy
 	// FailOpen applies when nothing is healthy.
@@ -37,26 +40,32 @@ type Options struct {
 	// counted from the beginning of the outage; HoldMax is how many may wait.
 	Hold    time.Duration
 	HoldMax int
+	// Passive says which requests speak against an upstream.
+	Passive
+	// SlowStart is how long an upstream that came back takes to get its full
+	// share again; 0 is off.
+	SlowStart time.Duration
+	// Sources are read for more upstreams every Refresh. An upstream that they
+	// no longer list stays for Grace while it is healthy.
+	Sources []Source
+	Refresh time.Duration
+	Grace   time.Duration
 	// OnTransition is told of each change of an upstream, OnState of each
-	// change of the pool. Both may be nil.
+	// change of the pool, OnSource of each source that turns good or bad. All
+	// may be nil.
 	OnTransition func(Transition)
 	OnState      func(State)
-}
-
-// Member is one upstream of a pool, as the config has it.
-type Member struct {
-	Key
-	// HostPort is the address as the proxy's placeholder tells it.
-	HostPort string
-	// Check checks it.
-	Check Check
+	OnSource     func(source string, err error)
 }
 
 // Transition is a change of what is believed of an upstream.
 type Transition struct {
-	Upstream      string
-	To            health.Status
-	Check         health.Result
+	Upstream string
+	To       health.Status
+	// Cause and Detail say why it is not healthy.
+	Cause         cause.Cause
+	Detail        string
+	CheckDuration time.Duration
 	Passes, Fails int
 	// After is how long it was otherwise; zero at the first check ever.
 	After time.Duration
@@ -65,132 +74,175 @@ type Transition struct {
 // Pool is a number of upstreams that serve the same thing.
 type Pool struct {
 	Options
-	members   []Member
-	upstreams []*Upstream
-	byAddress map[string]*Upstream
 
-	view atomic.Pointer[view]
-	held atomic.Int64
+	view  atomic.Pointer[view]
+	queue queue
+	// stale is whether a new view is about to be made.
+	stale atomic.Bool
+	// began is when the pool was made.
+	began time.Time
+	// attendant makes checks for those who wait through a reload.
+	attendant atomic.Pointer[Prober]
 	// running is whether a running config reports what changes here.
 	running atomic.Bool
+	// asked is when requests that wait had all checked last (of balance.Now).
+	asked atomic.Int64
 
-	// mu guards the making of views and what follows.
-	mu       sync.Mutex
-	bindings []*binding
+	// mu guards the making of views and what follows. It is taken before the
+	// mutex of an upstream, never after.
+	mu sync.Mutex
+	// fixed are the members that the config names; members are all, and
+	// listed is what each source listed last, nil while it has not been read.
+	fixed   []Member
+	members []*Member
+	listed  [][]Member
+	// prober is set while the pool is checked.
+	prober   *Prober
+	released bool
 }
 
 // New returns a pool whose upstreams are not checked yet: see Start. What was
 // known of them already is taken over. Release must be called in the end.
-func New(o Options, members []Member) *Pool {
-	p := &Pool{Options: o, members: members, byAddress: make(map[string]*Upstream, len(members))}
-	p.view.Store(&view{changed: make(chan struct{})})
-	for _, m := range members {
-		u := acquire(m.Key)
-		p.upstreams = append(p.upstreams, u)
-		p.byAddress[m.HostPort] = u
-		u.mu.Lock()
-		u.pools = append(u.pools, p)
-		u.mu.Unlock()
+func New(o Options, fixed []Member) *Pool {
+	p := &Pool{Options: o, fixed: fixed, listed: make([][]Member, len(o.Sources)), began: time.Now()}
+	p.view.Store(new(view))
+	for i, s := range o.Sources {
+		p.listed[i] = s.recall()
 	}
-	p.refresh()
+	p.enroll(time.Now())
+	p.refreshNow()
 	return p
 }
 
-// Release lets go of the upstreams. The pool can still be read, but no longer
-// learns anything. A second call does nothing.
+// Release lets go of the upstreams, once no request can be waiting for them any
+// more: those of the config before wait on through a reload. The pool can still be
+// read then, but no longer learns anything. A second call does nothing.
 func (p *Pool) Release() {
 	p.mu.Lock()
-	members := p.members
-	p.members = nil
-	p.mu.Unlock()
-	for i, m := range members {
-		u := p.upstreams[i]
-		u.mu.Lock()
-		u.pools = slices.DeleteFunc(u.pools, func(o *Pool) bool { return o == p })
-		u.mu.Unlock()
-		_, _ = upstreams.Delete(m.Key) // there is nothing to destruct
+	defer p.mu.Unlock()
+	if p.released {
+		return
 	}
+	p.released = true
+	time.AfterFunc(p.Hold, p.detach)
 }
 
-// Start has the upstreams checked by b from now on.
-func (p *Pool) Start(b *Prober) {
+func (p *Pool) detach() {
+	p.dismissAttendant()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.running.Store(true)
-	for i, m := range p.members {
-		bound := &binding{prober: b, check: m.Check, policy: p.Policy}
-		p.bindings = append(p.bindings, bound)
-		p.upstreams[i].bind(bound)
+	for _, m := range p.members {
+		p.leave(m)
+	}
+	p.members = nil
+	for _, s := range p.Sources {
+		s.forget()
 	}
 }
 
-// Stop takes Start back. A second call does nothing.
+// Start has the upstreams checked, and the sources read, by b from now on.
+func (p *Pool) Start(b *Prober) {
+	p.mu.Lock()
+	p.prober = b
+	p.running.Store(true)
+	for _, m := range p.members {
+		p.check(m)
+	}
+	p.mu.Unlock()
+	for i := range p.Sources {
+		b.run(func(ctx context.Context) { p.follow(ctx, i) })
+	}
+}
+
+// Stop takes Start back, as far as upstreams go; stopping the Prober ends the
+// rest. A second call does nothing.
 func (p *Pool) Stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running.Store(false)
-	for i, b := range p.bindings {
-		p.upstreams[i].unbind(b)
+	p.prober = nil
+	p.unbind()
+	if p.queue.size.Load() > 0 {
+		p.attend()
 	}
-	p.bindings = nil
 }
 
-// refresh makes a new view after an upstream changed, and wakes who waits. It
-// returns the state of the pool if that has changed, too.
-func (p *Pool) refresh() (changed State) {
-	p.mu.Lock()
-	old := p.view.Load()
-	v := p.look()
-	p.view.Store(v)
-	close(old.changed)
-	p.mu.Unlock()
-	if old.down() && !v.down() {
-		p.askOthers()
-	}
-	if v.state == old.state {
-		return ""
-	}
-	return v.state
-}
-
-// wake lets those who wait look again although no upstream changed.
-func (p *Pool) wake() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	old := p.view.Load()
-	v := *old
-	v.changed = make(chan struct{})
-	p.view.Store(&v)
-	close(old.changed)
-}
-
-// askOthers has every upstream that is still out checked at once: what brought
-// the first one back has likely brought the others back, too.
-func (p *Pool) askOthers() {
-	for _, u := range p.upstreams {
-		if standing(u.standing.Load()) != healthy {
-			u.ask()
+// unbind ends the checks for p. Caller must hold p.mu.
+func (p *Pool) unbind() {
+	for _, m := range p.members {
+		if m.binding != nil {
+			m.unbind(m.binding)
+			m.binding = nil
 		}
 	}
 }
 
-// report tells the owner about a change of one upstream, and of the pool if that
-// has a new state.
-func (p *Pool) report(t *Transition, state State) {
-	if !p.running.Load() {
-		return
+// attend goes on with the checks that no running config makes any more, for those
+// who still wait for their outcome. Caller must hold p.mu.
+func (p *Pool) attend() {
+	const probes = 8 // at once
+	attendant := NewProber(probes)
+	for _, m := range p.members {
+		if !m.bound() {
+			m.binding = &binding{prober: attendant, check: m.Check, policy: p.Policy}
+			m.bind(m.binding)
+		}
 	}
-	if t != nil && p.OnTransition != nil {
-		p.OnTransition(*t)
-	}
-	if state != "" && p.OnState != nil {
-		p.OnState(state)
+	p.attendant.Store(attendant)
+}
+
+// dismissAttendant takes attend back, once nobody waits any more.
+func (p *Pool) dismissAttendant() {
+	if attendant := p.attendant.Swap(nil); attendant != nil {
+		p.mu.Lock()
+		p.unbind()
+		p.mu.Unlock()
+		attendant.Stop()
 	}
 }
 
-// hold tells the upstreams that requests are waiting for them, or no more.
-func (p *Pool) hold(n int) {
-	for _, u := range p.upstreams {
-		u.hold(n)
+// refresh makes a new view after an upstream changed, and lets who waits look
+// again. It returns the state of the pool if that has changed. The views of a big
+// pool cost something, and nobody is given a dead upstream for want of one (see
+// Member.dead): they are made after a moment, for all changes until then.
+func (p *Pool) refresh() (changed State) {
+	if p.stale.Swap(true) {
+		return "" // somebody is about to
+	}
+	const each, soon = time.Microsecond, time.Millisecond
+	if wait := time.Duration(len(p.view.Load().members)) * each; wait > soon {
+		time.AfterFunc(wait, func() { p.reportState(p.refreshNow()) })
+		return ""
+	}
+	return p.refreshNow()
+}
+
+func (p *Pool) refreshNow() (changed State) {
+	p.mu.Lock()
+	p.stale.Store(false) // before looking: what changes from now on is not seen
+	wasDown := p.view.Load().down()
+	changed = p.renew(time.Now())
+	v := p.view.Load()
+	p.mu.Unlock()
+	if wasDown && !v.down() {
+		v.askOthers()
+		time.AfterFunc(breath, p.queue.advance)
+	} else {
+		p.queue.advance()
+	}
+	return changed
+}
+
+// report tells the owner about a change of one upstream.
+func (p *Pool) report(t *Transition) {
+	if t != nil && p.running.Load() && p.OnTransition != nil {
+		p.OnTransition(*t)
+	}
+}
+
+// reportState tells the owner about a new state of the pool, if there is one.
+func (p *Pool) reportState(s State) {
+	if s != "" && p.running.Load() && p.OnState != nil {
+		p.OnState(s)
 	}
 }

@@ -64,7 +64,8 @@ const (
 func options() Options {
 	return Options{
 		Name:     "test",
-		Policy:   health.Policy{Fails: 3, Passes: 2, Interval: interval, EdgeInterval: edge, DownInterval: down},
+		Policy:   health.Policy{Fails: 3, Passes: 2, Interval: interval, EdgeInterval: edge, DownInterval: down, Ejection: 10 * time.Second},
+		Passive:  Passive{MaxFails: 5, Statuses: []int{5}, MaxEjected: 0.5},
 		FailOpen: FailOpenSlow, Hold: hold, HoldMax: 100,
 	}
 }
@@ -78,7 +79,7 @@ func newPool(o Options, n int) (*Pool, []*app, []Member) {
 	for i := range members {
 		apps[i] = new(app)
 		address := fmt.Sprintf("app%d:80", i+1)
-		members[i] = Member{Key: Key{Address: address, Check: run}, HostPort: address, Check: apps[i].check}
+		members[i] = Member{Key: Key{Address: address, Check: run}, HostPort: address, Check: apps[i].check, Weight: 1}
 	}
 	return New(o, members), apps, members
 }
@@ -104,7 +105,17 @@ func pick(p *Pool, r *Request) string {
 		return ""
 	}
 	r.BeginAt(context.Background(), u)
-	return u.Address
+	return u.Dial()
+}
+
+// byAddress returns the member at an address.
+func byAddress(p *Pool, address string) *Member {
+	for _, m := range p.view.Load().members {
+		if m.Dial() == address {
+			return m
+		}
+	}
+	return nil
 }
 
 // bubble runs test with n apps that are up and were found to be.
@@ -186,7 +197,7 @@ func TestChecksAreBoundedAndNeverOverlap(t *testing.T) {
 			t.Errorf("%d checks at once, want 7", busy)
 		}
 		for range 100 {
-			p.upstreams[0].ask()
+			p.view.Load().members[0].ask()
 			time.Sleep(time.Second)
 			if n := apps[0].busy.Load(); n > 1 {
 				t.Fatalf("%d checks of one upstream at once", n)

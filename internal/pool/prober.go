@@ -38,6 +38,16 @@ func (p *Prober) Stop() {
 	p.checks.Wait()
 }
 
+// run runs f until Stop, which ends its context and waits for it.
+func (p *Prober) run(f func(context.Context)) {
+	if p.enter() {
+		go func() {
+			defer p.checks.Done()
+			f(p.ctx)
+		}()
+	}
+}
+
 // enter announces a check; false means that none may begin any more.
 func (p *Prober) enter() bool {
 	p.mu.Lock()

@@ -109,14 +109,19 @@ func TestReleaseFreesTheState(t *testing.T) {
 			t.Errorf("two pools: %d references", refs())
 		}
 		p.Release()
+		if refs() != 2 {
+			t.Errorf("requests may wait still: %d references", refs())
+		}
+		time.Sleep(hold + time.Second)
 		if refs() != 1 {
 			t.Errorf("one released: %d references", refs())
 		}
 		again.Release()
+		time.Sleep(hold + time.Second)
 		if refs() != 0 {
 			t.Errorf("both released: %d references", refs())
 		}
-		if u := p.upstreams[0]; len(u.pools) != 0 {
+		if u := p.view.Load().members[0]; len(u.pools) != 0 {
 			t.Errorf("the state still knows %d pools", len(u.pools))
 		}
 	})
@@ -134,12 +139,33 @@ func TestSuspicionNeedsAChecker(t *testing.T) {
 		b.Stop()
 		r := new(Request)
 		pick(p, r)
-		r.Done(true)
+		r.Done(cause.ConnectionRefused)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
 		if u, _ := p.Pick(ctx, new(Request)); u == nil {
 			t.Error("suspected for ever")
 		}
 		p.Release()
+	})
+}
+
+// TestReloadThatFails: another config came and went again, perhaps just when a
+// check was due; the old one goes on checking.
+func TestReloadThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, apps, members := newPool(options(), 1)
+		start(t, p)
+		time.Sleep(interval / 2)
+		next, prober := New(options(), members), NewProber(1)
+		next.Start(prober)
+		prober.Stop() // before its pool: the check that is due meets it stopped
+		time.Sleep(2 * interval)
+		next.Stop()
+		next.Release()
+		before := len(apps[0].since(time.Now()))
+		time.Sleep(10 * interval)
+		if n := len(apps[0].since(time.Now())) - before; n < 9 {
+			t.Errorf("%d checks in ten intervals after the reload that failed", n)
+		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/healthpool/caddy-healthpool/internal/balance"
+	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
 // Request is the record of one request on its way through a proxy. It belongs to
@@ -19,6 +20,8 @@ type Request struct {
 	// Poll marks a request that only asks whether the pool is up. It is never
 	// held and never given an upstream.
 	Poll bool
+	// Hurried requests are never held.
+	Hurried bool
 
 	pool     *Pool
 	been     []*Upstream
@@ -28,6 +31,8 @@ type Request struct {
 
 	// current is the attempt under way; its load is nil while there is none.
 	current attempt
+	// taken is the upstream that has a place for r, which is not sent yet.
+	taken *Member
 
 	// patience is until when this request may be held; zero while it never was.
 	patience time.Time
@@ -36,18 +41,20 @@ type Request struct {
 
 // attempt is one try at one upstream.
 type attempt struct {
-	load     *balance.Load
-	upstream *Upstream // nil when it is not one of a pool
-	start    int64
-	waiting  bool
-	forget   func() bool // set while the attempt ends with a context
+	load    *balance.Load
+	member  *Member // nil when it is not one of a pool
+	start   int64
+	waiting bool
+	// answered is whether its status has been noted.
+	answered bool
+	forget   *func() bool // set while the attempt ends with a context
 }
 
 // Enter tells that p is to choose for r. Unless the attempt before it failed,
 // another proxy begins here, and what was tried before it does not count.
 func (r *Request) Enter(p *Pool) {
 	if !r.retrying || r.pool != p {
-		r.end(false)
+		r.end()
 		r.been, r.attempts = r.space[:0], 0
 		r.patience, r.spent = time.Time{}, false
 	}
@@ -57,98 +64,208 @@ func (r *Request) Enter(p *Pool) {
 // Pool is the pool that chose last, or nil.
 func (r *Request) Pool() *Pool { return r.pool }
 
-// Resent reports whether more than one upstream was tried in this proxy.
-func (r *Request) Resent() bool { return r.attempts > 1 }
+// Crowded reports whether the pool has upstreams, but all are full.
+func (r *Request) Crowded() bool { return r.pool != nil && r.pool.view.Load().crowded() }
+
+// MaybeSent reports whether an upstream before the last may have had the request:
+// one that was tried, and is not known to take no connections.
+func (r *Request) MaybeSent() bool {
+	if len(r.been) < 2 {
+		return false
+	}
+	return slices.ContainsFunc(r.been[:len(r.been)-1], func(u *Upstream) bool {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		c, _ := u.state.Failure()
+		return c == "" || c.Fate() == cause.Unknown
+	})
+}
+
+// Sent reports whether an attempt is under way.
+func (r *Request) Sent() bool { return r.current != attempt{} }
+
+// SentTo reports whether it is at that address, as far as that is known.
+func (r *Request) SentTo(hostPort string) bool {
+	return r.current.member == nil || r.current.member.HostPort == hostPort
+}
+
+// Leave tells that no pool has to do with r any more.
+func (r *Request) Leave() {
+	r.end()
+	r.pool = nil
+}
 
 // Begin notes that r is sent to an upstream that has the given load and is not
 // one of a pool.
 func (r *Request) Begin(ctx context.Context, load *balance.Load) {
+	r.send(load)
+	if !r.Watched {
+		r.unwatched(ctx, load.End)
+	}
+}
+
+// BeginAt is Begin for an upstream of the pool. It reports false if that has as
+// many requests as it may.
+func (r *Request) BeginAt(ctx context.Context, m *Member) bool {
+	if r.taken != m {
+		r.giveBack()
+		if !m.take() {
+			return false
+		}
+	}
+	r.taken = nil
+	if r.pool.queue.size.Load() == 0 {
+		m.widen(false)
+	}
+	r.send(&m.load)
+	r.visit(m)
+	if !r.Watched {
+		p := r.pool
+		r.unwatched(ctx, func() { p.finished(m) })
+	}
+	return true
+}
+
+func (r *Request) send(load *balance.Load) {
+	r.end()
 	now := balance.Now()
 	r.current = attempt{load: load, start: now, waiting: true}
 	load.Begin(now)
-	if !r.Watched {
-		load.Answered(now) // nobody will tell when it was
-		r.current.waiting = false
-		r.current.forget = context.AfterFunc(ctx, load.End)
+}
+
+// BeginWhere is BeginAt for an upstream that another policy chose.
+func (r *Request) BeginWhere(ctx context.Context, dial string) bool {
+	for _, m := range r.pool.view.Load().members {
+		if m.Dial() == dial {
+			return r.BeginAt(ctx, m)
+		}
+	}
+	return true
+}
+
+// unwatched has the attempt end with ctx: nobody will tell of its answer.
+func (r *Request) unwatched(ctx context.Context, end func()) {
+	r.current.load.Answered(r.current.start)
+	r.current.waiting = false
+	stop := context.AfterFunc(ctx, end)
+	r.current.forget = &stop
+}
+
+// giveBack returns the place that was taken for r but not used.
+func (r *Request) giveBack() {
+	if m := r.taken; m != nil {
+		r.taken = nil
+		m.giveBack()
+		r.pool.queue.advance()
 	}
 }
 
-// BeginAt is Begin for an upstream of the pool.
-func (r *Request) BeginAt(ctx context.Context, u *Upstream) {
-	r.Begin(ctx, &u.load)
-	r.visit(u)
-}
-
-// BeganAt is BeginAt for an upstream that another policy chose: it is known only
-// afterwards, and only by its address.
-func (r *Request) BeganAt(hostPort string) {
-	if r.current.upstream != nil || r.pool == nil {
-		return
-	}
-	if u := r.pool.byAddress[hostPort]; u != nil {
-		r.visit(u)
-	}
-}
-
-func (r *Request) visit(u *Upstream) {
-	r.current.upstream = u
+func (r *Request) visit(m *Member) {
+	r.current.member = m
 	r.attempts++
-	r.been = append(r.been, u)
+	r.been = append(r.been, m.Upstream)
 }
 
 // Answered notes the status of the response, once its headers are there.
 func (r *Request) Answered(status int) {
 	a := &r.current
-	if !a.waiting {
+	if a.answered {
 		return
 	}
-	a.waiting = false
-	a.load.Answered(a.start)
+	a.answered = true
 	now := balance.Now()
 	latency := time.Duration(now - a.start)
-	if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests {
-		latency = max(latency, balance.ErrorLatency)
+	if a.waiting {
+		a.waiting = false
+		a.load.Answered(a.start)
 	}
-	a.load.Observe(now, latency)
+	if a.load != nil && r.Watched {
+		if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests {
+			a.load.Fail(now, latency)
+		} else {
+			a.load.Observe(now, latency)
+		}
+	}
+	if a.member != nil && r.pool != nil {
+		r.pool.answered(a.member, status, latency)
+	}
 }
 
-// Failed notes that the attempt under way failed and another may follow. Status
-// is that of the response the proxy did not accept, 0 when there was none: only
-// then is the upstream under suspicion.
-func (r *Request) Failed(status int) {
+// Failed notes that the attempt under way failed and another may follow. Without
+// an answer, the upstream comes under suspicion. MaybeSent tells whether it may
+// have had the request: if its next check passes, that counts against it.
+func (r *Request) Failed(answered, maybeSent bool) {
 	r.retrying = true
-	if status != 0 {
-		r.Answered(status)
-		r.end(false)
+	a := r.current
+	r.end()
+	if answered {
 		return
 	}
-	r.end(true)
+	r.suspect(a)
+	if a.member != nil && maybeSent && r.Watched {
+		r.pool.doubt(a.member)
+	}
 }
 
-// Done notes the end of the request, and whether the attempt under way failed. A
-// client that left tells nothing about the upstream: that is no failure.
-func (r *Request) Done(failed bool) { r.end(failed) }
+// Done notes the end of the request: with an answer, or with the cause for which
+// the attempt under way failed. A client that left tells nothing about it.
+func (r *Request) Done(c cause.Cause) {
+	a := r.current
+	r.end()
+	if c == "" || c == cause.ClientGone {
+		return
+	}
+	r.suspect(a)
+	if a.member != nil && c.Fate() == cause.Unknown && r.Watched {
+		r.pool.strike(a.member, c, unanswered)
+	}
+}
+
+// suspect holds a failed attempt against its upstream. Where nobody tells of
+// answers, there would never be one to make up for it.
+func (r *Request) suspect(a attempt) {
+	if a.load != nil && r.Watched {
+		now := balance.Now()
+		a.load.Fail(now, time.Duration(now-a.start))
+	}
+	if a.member != nil {
+		a.member.suspected()
+	}
+}
 
 // end closes the attempt under way, if there is one.
-func (r *Request) end(failed bool) {
+func (r *Request) end() {
+	r.giveBack()
 	a := r.current
 	r.current = attempt{}
-	if failed && a.upstream != nil {
-		a.upstream.suspected()
-	}
 	if a.load == nil {
 		return
 	}
 	if a.waiting {
 		a.load.Answered(a.start)
 	}
-	if failed {
-		a.load.Observe(balance.Now(), balance.ErrorLatency)
-	}
-	if a.forget == nil || a.forget() {
-		a.load.End()
+	if a.forget == nil || (*a.forget)() {
+		if a.member != nil {
+			r.pool.finished(a.member)
+		} else {
+			a.load.End()
+		}
 	}
 }
 
-// tried reports whether r was sent to u already.
-func (r *Request) tried(u *Upstream) bool { return slices.Contains(r.been, u) }
+// tried reports whether r was sent to m already.
+func (r *Request) tried(m *Member) bool { return slices.Contains(r.been, m.Upstream) }
+
+// answered counts a response, and makes room for those who wait.
+func (p *Pool) answered(m *Member, status int, latency time.Duration) {
+	p.judge(m, status, latency)
+	m.widen(p.queue.size.Load() > 0)
+	p.queue.advance()
+}
+
+// finished counts a request off, which may leave room for one that waits.
+func (p *Pool) finished(m *Member) {
+	m.load.End()
+	m.giveBack()
+	p.queue.advance()
+}

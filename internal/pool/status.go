@@ -3,7 +3,9 @@ package pool
 import (
 	"time"
 
+	"github.com/healthpool/caddy-healthpool/internal/balance"
 	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/health"
 )
 
 // Status is a pool as the admin API shows it.
@@ -25,7 +27,7 @@ type UpstreamStatus struct {
 	Address string `json:"address"`
 	// Tier is primary or backup.
 	Tier string `json:"tier"`
-	// State is checking, healthy or unhealthy.
+	// State is checking, healthy, unhealthy or ejected.
 	State string `json:"state"`
 	// Cause, Detail and Advice are empty while it is healthy.
 	Cause     cause.Cause  `json:"cause"`
@@ -55,34 +57,47 @@ func (p *Pool) Status() Status {
 	v := p.view.Load()
 	s := Status{
 		Name: p.Name, State: v.state, Since: v.since,
-		Healthy: v.healthy, Total: len(p.upstreams), Held: p.held.Load(),
-		Upstreams: make([]UpstreamStatus, len(p.upstreams)),
+		Total: len(v.members), Held: p.queue.size.Load(),
+		Upstreams: make([]UpstreamStatus, len(v.members)),
 	}
-	for i, u := range p.upstreams {
-		s.Upstreams[i] = u.status()
+	for i, m := range v.members {
+		s.Upstreams[i] = m.describe(p.SlowStart)
+		if s.Upstreams[i].State == health.Healthy.String() {
+			s.Healthy++
+		}
 	}
 	return s
 }
 
-// Outage reports whether the pool is down, and how long it has been.
+// Outage reports whether the pool is down, and since when it is as it is.
 func (p *Pool) Outage() (down bool, since time.Time) {
 	v := p.view.Load()
+	if v.since.IsZero() {
+		return v.down(), p.began
+	}
 	return v.down(), v.since
 }
 
-func (u *Upstream) status() UpstreamStatus {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+// Ready reports whether there is an upstream for a request that would come now.
+func (p *Pool) Ready() bool { return p.view.Load().ready(false) }
+
+func (m *Member) describe(slowStart time.Duration) UpstreamStatus {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	s := UpstreamStatus{
-		Address: u.Address, Tier: "primary", Weight: 1,
-		State: u.state.Status().String(), Since: u.state.Since(), History: u.state.History(),
-		InFlight: u.load.InFlight(), LatencyMS: milliseconds(u.load.Latency()),
+		Address: m.Dial(), Tier: "primary", Weight: m.Weight,
+		State: m.state.Status().String(), Since: m.state.Since(), History: m.state.History(),
+		InFlight: m.load.InFlight(), LatencyMS: milliseconds(m.load.Latency()),
+		Warming: m.warm(balance.Now(), slowStart) < 1,
 	}
-	s.Passes, s.Fails = u.state.Streaks()
-	if s.Cause, s.Detail = u.state.Failure(); s.Cause != "" {
+	if m.Backup {
+		s.Tier = "backup"
+	}
+	s.Passes, s.Fails = m.state.Streaks()
+	if s.Cause, s.Detail = m.state.Failure(); s.Cause != "" {
 		s.Advice = s.Cause.Advice()
 	}
-	if last := u.state.Last(); !last.At.IsZero() {
+	if last := m.state.Last(); !last.At.IsZero() {
 		s.LastCheck = &CheckStatus{At: last.At, DurationMS: milliseconds(last.Duration), Passed: last.Passed()}
 	}
 	return s

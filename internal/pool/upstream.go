@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -50,6 +51,14 @@ type Upstream struct {
 	suspicion atomic.Uint64
 	// standing is what readers without the lock need of state.
 	standing atomic.Uint32
+	// strikes are the requests in a row that failed; upSince is when it came
+	// back last (of balance.Now), and window how many of the requests that
+	// waited it may have unanswered.
+	strikes atomic.Int64
+	doubts  atomic.Int64
+	taken   atomic.Int64
+	upSince atomic.Int64
+	window  atomic.Int64
 
 	// mu guards what follows. No call out is made under it.
 	mu       sync.Mutex
@@ -62,8 +71,6 @@ type Upstream struct {
 	timer    *time.Timer
 	checking bool
 	again    bool
-	// holding is the number of pools that hold requests for this upstream.
-	holding int
 }
 
 // binding is how one running config checks an upstream.
@@ -74,7 +81,9 @@ type binding struct {
 }
 
 func acquire(k Key) *Upstream {
-	u, _ := upstreams.LoadOrStore(k, &Upstream{Address: k.Address})
+	fresh := &Upstream{Address: k.Address}
+	fresh.window.Store(unpaced)
+	u, _ := upstreams.LoadOrStore(k, fresh)
 	return u.(*Upstream)
 }
 
@@ -89,14 +98,26 @@ func (u *Upstream) bind(b *binding) {
 	}
 }
 
-// unbind takes back bind. The check under way, if any, goes on.
+// unbind takes back bind. The check under way, if any, goes on. Whoever is left
+// goes on with the schedule, even if b was stopped when its turn came.
 func (u *Upstream) unbind(b *binding) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.bindings = slices.DeleteFunc(u.bindings, func(o *binding) bool { return o == b })
-	if len(u.bindings) == 0 && u.timer != nil {
+	switch {
+	case u.timer == nil:
+	case len(u.bindings) == 0:
 		u.timer.Stop()
+	case !u.checking:
+		u.schedule(max(0, time.Until(u.due)))
 	}
+}
+
+// bound reports whether any running config checks u.
+func (u *Upstream) bound() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.bindings) > 0
 }
 
 // schedule sets the next check to begin after d. Caller must hold u.mu.
@@ -141,16 +162,6 @@ func (u *Upstream) suspected() {
 // suspect reports whether a request failed here that no check has answered.
 func (u *Upstream) suspect() bool { return u.suspicion.Load() != 0 }
 
-// hold counts the pools that hold requests for u up or down.
-func (u *Upstream) hold(n int) {
-	u.mu.Lock()
-	u.holding += n
-	u.mu.Unlock()
-	if n > 0 {
-		u.ask()
-	}
-}
-
 // probe runs one check in the newest config, unless one is under way.
 func (u *Upstream) probe() {
 	u.mu.Lock()
@@ -180,6 +191,7 @@ func (u *Upstream) settle(p health.Policy, r health.Result, ok bool) {
 		t, moved = u.observe(p, r)
 		if !u.again { // a check that began before the request failed proves nothing
 			answered = u.suspicion.Load()
+			u.decide(r.Passed())
 		}
 	}
 	if u.again || !ok {
@@ -189,6 +201,13 @@ func (u *Upstream) settle(p health.Policy, r health.Result, ok bool) {
 	}
 	pools := slices.Clone(u.pools)
 	u.mu.Unlock()
+	u.tell(pools, t, moved, answered)
+}
+
+// tell makes known to the pools what became of u: they look at it anew if it
+// moved, who waits looks again if the suspicion that was answered is over, and
+// the owner hears of the transition.
+func (u *Upstream) tell(pools []*Pool, t *Transition, moved bool, answered uint64) {
 	states := make([]State, len(pools))
 	for i, p := range pools {
 		if moved {
@@ -198,11 +217,12 @@ func (u *Upstream) settle(p health.Policy, r health.Result, ok bool) {
 	// Only now: what is dead must be out of the views before it looks innocent.
 	if answered != 0 && u.suspicion.CompareAndSwap(answered, 0) {
 		for _, p := range pools {
-			p.wake()
+			p.queue.advance()
 		}
 	}
 	for i, p := range pools {
-		p.report(t, states[i])
+		p.report(t)
+		p.reportState(states[i])
 	}
 }
 
@@ -211,20 +231,33 @@ func (u *Upstream) settle(p health.Policy, r health.Result, ok bool) {
 func (u *Upstream) observe(p health.Policy, r health.Result) (*Transition, bool) {
 	now, since := time.Now(), u.state.Since()
 	changed := u.state.Observe(p, now, r, u.lenient())
-	next := standingOf(&u.state)
-	moved := u.standing.Swap(uint32(next)) != uint32(next)
+	if changed && u.state.Status() == health.Healthy {
+		u.comeBack()
+	}
+	moved := u.stand()
 	if !changed {
 		return nil, moved
 	}
-	if u.state.Status() == health.Healthy {
-		u.load.Forget() // it is another app now, as likely as not
-	}
-	t := &Transition{Upstream: u.Address, To: u.state.Status(), Check: r}
+	return u.transition(since, now), moved
+}
+
+// stand updates the standing after the state may have changed, and reports
+// whether it did. Caller must hold u.mu.
+func (u *Upstream) stand() (moved bool) {
+	next := uint32(standingOf(&u.state))
+	return u.standing.Swap(next) != next
+}
+
+// transition describes the change that has just been made to the state, which was
+// another since then. Caller must hold u.mu.
+func (u *Upstream) transition(since, now time.Time) *Transition {
+	t := &Transition{Upstream: u.Address, To: u.state.Status(), CheckDuration: u.state.Last().Duration}
+	t.Cause, t.Detail = u.state.Failure()
+	t.Passes, t.Fails = u.state.Streaks()
 	if !since.IsZero() {
 		t.After = now.Sub(since)
 	}
-	t.Passes, t.Fails = u.state.Streaks()
-	return t, moved
+	return t
 }
 
 // lenient reports whether one passed check is enough: while a pool has nothing
@@ -235,20 +268,26 @@ func (u *Upstream) lenient() bool {
 
 // delay is the time until the next check, jittered. Caller must hold u.mu.
 func (u *Upstream) delay(p health.Policy) time.Duration {
-	d := u.state.Delay(p)
-	if u.holding > 0 && u.state.Status() != health.Healthy {
+	d := u.state.Delay(p, time.Now())
+	if s := u.state.Status(); s == health.Checking || s == health.Unhealthy {
 		d = min(d, u.urgent())
 	}
+	return jittered(d)
+}
+
+func jittered(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (1 - jitter + 2*jitter*rand.Float64()))
 }
 
-// urgent is the interval while requests are held: short, but with all upstreams
-// of a big pool together no more than a thousand checks a second. Caller must
-// hold u.mu.
+// urgent is the interval while requests are held for u: short, but with all the
+// upstreams of a big pool together no more than a thousand checks a second.
+// Caller must hold u.mu.
 func (u *Upstream) urgent() time.Duration {
-	d := urgentInterval
+	d := time.Duration(math.MaxInt64)
 	for _, p := range u.pools {
-		d = max(d, time.Duration(len(p.upstreams))*time.Millisecond)
+		if p.queue.size.Load() > 0 {
+			d = min(d, max(urgentInterval, time.Duration(len(p.view.Load().members))*time.Millisecond))
+		}
 	}
 	return d
 }
@@ -272,6 +311,8 @@ func standingOf(s *health.State) standing {
 		return checking
 	case s.Status() == health.Healthy:
 		return healthy
+	case s.Status() == health.Ejected: // whatever for, its checks pass
+		return soft
 	case cause.Hard():
 		return hard
 	}

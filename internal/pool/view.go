@@ -24,67 +24,94 @@ const (
 // view is a pool at one moment. It is never changed, only replaced, so that
 // requests read it without a lock.
 type view struct {
-	state State
+	state   State
+	members []*Member
 	// usable are the upstreams to choose from, in the order of the config.
-	usable []*Upstream
+	usable []*Member
 	// unchecked are those of which nothing is known, while nothing is usable.
-	unchecked []*Upstream
+	unchecked []*Member
 	healthy   int
 	// since is when this state began.
 	since time.Time
 	// outage is when a down pool went down; zero when nobody saw it begin.
 	outage time.Time
-	// changed is closed when a newer view has taken this one's place.
-	changed chan struct{}
+
+	slowStart time.Duration
+	// heaviest is the largest weight.
+	heaviest float64
+	// failOpen is whether even the dead are used.
+	failOpen bool
 }
 
 func (v *view) down() bool { return v.state == Down }
 
 // look makes a view of the upstreams as they are now. Caller must hold p.mu.
-func (p *Pool) look() *view {
-	v := &view{changed: make(chan struct{})}
-	var by [hard + 1][]*Upstream
-	for _, u := range p.upstreams {
-		s := standing(u.standing.Load())
-		by[s] = append(by[s], u)
+func (p *Pool) look(now time.Time) *view {
+	v := &view{members: slices.Clone(p.members), slowStart: p.SlowStart, failOpen: p.FailOpen == FailOpenAlways}
+	var primary, backup [hard + 1][]*Member
+	for _, m := range v.members {
+		v.heaviest = max(v.heaviest, float64(m.Weight))
+		tier := &primary
+		if m.Backup {
+			tier = &backup
+		}
+		s := standing(m.standing.Load())
+		tier[s] = append(tier[s], m)
 	}
-	v.healthy = len(by[healthy])
-	switch {
-	case v.healthy > 0:
-		v.usable = by[healthy]
-	case p.FailOpen == FailOpenAlways:
-		v.usable = p.upstreams
-	case p.FailOpen == FailOpenSlow && len(by[soft]) > 0:
-		v.usable = by[soft]
-	default:
-		v.unchecked = by[checking]
+	v.healthy = len(primary[healthy]) + len(backup[healthy])
+	v.usable = firstOf(primary[healthy], backup[healthy])
+	if len(v.usable) == 0 {
+		switch p.FailOpen {
+		case FailOpenSlow:
+			v.usable = firstOf(primary[soft], backup[soft])
+		case FailOpenAlways:
+			v.usable = v.members
+		case FailOpenNever:
+		}
 	}
-	p.date(v)
+	if len(v.usable) == 0 {
+		v.unchecked = firstOf(primary[checking], backup[checking])
+	}
+	p.date(v, now)
 	return v
 }
 
+func firstOf(a, b []*Member) []*Member {
+	if len(a) > 0 {
+		return a
+	}
+	return b
+}
+
 // date sets the state of a view, and since when it is so. Caller must hold p.mu.
-func (p *Pool) date(v *view) {
+func (p *Pool) date(v *view, now time.Time) {
 	switch {
-	case v.healthy == len(p.upstreams):
+	case len(v.members) > 0 && v.healthy == len(v.members):
 		v.state = Up
-	case len(v.usable) > 0 || len(v.unchecked) > 0:
+	case len(v.usable) > 0, len(v.unchecked) > 0, len(v.members) == 0 && p.unread():
 		v.state = Degraded
 	default:
 		v.state = Down
 	}
-	if old := p.view.Load(); old.state == v.state && !old.since.IsZero() {
+	old := p.view.Load()
+	if old.state == v.state && !old.since.IsZero() {
 		v.since, v.outage = old.since, old.outage
 		return
 	}
-	v.since = p.lastChange(func(*health.State) bool { return true })
-	v.outage = p.lastChange((*health.State).EverUp)
+	v.since = lastChange(v.members, func(*health.State) bool { return true })
+	v.outage = lastChange(v.members, (*health.State).EverUp)
+	switch {
+	case len(v.members) == 0: // its sources may still begin to work
+		v.since, v.outage = p.began, p.began
+	case old.state != "" && !v.outage.IsZero(): // seen from the beginning
+		v.since, v.outage = now, now
+	}
 }
 
 // lastChange is when one of the upstreams that count changed last; zero when
 // none did. It survives a reload, as the upstreams do.
-func (p *Pool) lastChange(counts func(*health.State) bool) (at time.Time) {
-	for _, u := range p.upstreams {
+func lastChange(members []*Member, counts func(*health.State) bool) (at time.Time) {
+	for _, u := range members {
 		u.mu.Lock()
 		if since := u.state.Since(); counts(&u.state) && since.After(at) {
 			at = since
@@ -94,37 +121,69 @@ func (p *Pool) lastChange(counts func(*health.State) bool) (at time.Time) {
 	return at
 }
 
+// askOthers has every upstream that is out checked at once: what brought one back
+// has likely brought the others back, too.
+func (v *view) askOthers() {
+	for _, m := range v.members {
+		if standing(m.standing.Load()) != healthy {
+			m.ask()
+		}
+	}
+}
+
 // choose returns the two best upstreams for a request that may be given now; nil
 // stands for none. Those it tried come after those it did not, and a suspect is
-// left out as long as a verdict on it may be waited for.
-func (v *view) choose(r *Request) (best, second *Upstream) {
-	best, second = v.pick(v.usable, func(u *Upstream) bool { return !u.suspect() && !r.tried(u) })
+// left out as long as a verdict on it may be waited for. Requests that waited are
+// paced: an upstream that came back is given them as it answers.
+func (v *view) choose(r *Request, paced bool) (best, second *Member) {
+	may := func(m *Member) bool { return v.ok(m, paced) }
+	best, second = v.pick(v.usable, func(m *Member) bool { return may(m) && !r.tried(m) })
 	if best == nil && r.attempts > 0 {
-		best, second = v.pick(v.usable, func(u *Upstream) bool { return !u.suspect() })
+		best, second = v.pick(v.usable, may)
 	}
 	return best, second
 }
 
 // chooseAny is choose for a request that cannot wait any longer.
-func (v *view) chooseAny(r *Request) (best, second *Upstream) {
-	from := v.usable
-	if len(from) == 0 {
-		from = v.unchecked
-	}
-	best, second = v.pick(from, func(u *Upstream) bool { return !r.tried(u) })
+func (v *view) chooseAny(r *Request) (best, second *Member) {
+	from := firstOf(v.usable, v.unchecked)
+	best, second = v.pick(from, func(m *Member) bool { return !m.full() && !r.tried(m) })
 	if best == nil && r.attempts > 0 {
-		best, second = v.pick(from, func(*Upstream) bool { return true })
+		best, second = v.pick(from, func(m *Member) bool { return !m.full() })
 	}
 	return best, second
 }
 
-// pick returns the two best of those that may be picked.
-func (v *view) pick(from []*Upstream, may func(*Upstream) bool) (best, second *Upstream) {
-	i, k := balance.Pick(len(from), balance.Now(), func(i int) *balance.Load {
-		if !may(from[i]) {
-			return nil
+// take is choose, with a place taken at the best.
+func (v *view) take(r *Request, paced bool) (best, second *Member) {
+	for {
+		best, second = v.choose(r, paced)
+		if best == nil || best.take() { // else it has just become full
+			r.taken = best
+			return best, second
 		}
-		return &from[i].load
+	}
+}
+
+// takeAny is chooseAny, with a place taken at the best.
+func (v *view) takeAny(r *Request) (best, second *Member) {
+	for {
+		best, second = v.chooseAny(r)
+		if best == nil || best.take() {
+			r.taken = best
+			return best, second
+		}
+	}
+}
+
+// pick returns the two best of those that may be picked.
+func (v *view) pick(from []*Member, may func(*Member) bool) (best, second *Member) {
+	now := balance.Now()
+	i, k := balance.Pick(len(from), now, func(i int) balance.Choice {
+		if m := from[i]; may(m) {
+			return m.choice(now, v)
+		}
+		return balance.Choice{}
 	})
 	if i >= 0 {
 		best = from[i]
@@ -135,32 +194,39 @@ func (v *view) pick(from []*Upstream, may func(*Upstream) bool) (best, second *U
 	return best, second
 }
 
-// ready reports whether there is an upstream that is under no suspicion.
-func (v *view) ready() bool {
-	return slices.ContainsFunc(v.usable, func(u *Upstream) bool { return !u.suspect() })
+// ok reports whether m may be given a request now, or one that waited.
+func (v *view) ok(m *Member, paced bool) bool {
+	return m.ready(paced) && (v.failOpen || !m.dead())
+}
+
+// ready reports whether there is an upstream that may be given a request now.
+func (v *view) ready(paced bool) bool {
+	return slices.ContainsFunc(v.usable, func(m *Member) bool { return v.ok(m, paced) })
+}
+
+// crowded reports whether there are usable upstreams, but all are full.
+func (v *view) crowded() bool {
+	return len(v.usable) > 0 && !slices.ContainsFunc(v.usable, func(m *Member) bool { return !m.full() })
 }
 
 // candidates are all upstreams to give another policy, the best sort there is:
 // under no suspicion and not tried, under no suspicion, or any.
-func (v *view) candidates(r *Request) []*Upstream {
-	from := v.usable
-	if len(from) == 0 {
-		from = v.unchecked
-	}
-	for _, may := range []func(*Upstream) bool{
-		func(u *Upstream) bool { return !u.suspect() && !r.tried(u) },
-		func(u *Upstream) bool { return !u.suspect() },
-		func(u *Upstream) bool { return !r.tried(u) },
+func (v *view) candidates(r *Request) []*Member {
+	from := firstOf(v.usable, v.unchecked)
+	for _, may := range []func(*Member) bool{
+		func(m *Member) bool { return v.ok(m, false) && !r.tried(m) },
+		func(m *Member) bool { return v.ok(m, false) },
+		func(m *Member) bool { return !r.tried(m) },
 	} {
-		var out []*Upstream
-		for _, u := range from {
-			if may(u) {
-				out = append(out, u)
+		var out []*Member
+		for _, m := range from {
+			if !m.full() && may(m) {
+				out = append(out, m)
 			}
 		}
 		if len(out) > 0 {
 			return out
 		}
 	}
-	return from
+	return slices.DeleteFunc(slices.Clone(from), (*Member).full)
 }

@@ -1,12 +1,15 @@
 package probe
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"io"
 	"net"
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
@@ -46,5 +49,33 @@ func FuzzReply(f *testing.F) {
 			t.Errorf("%q: cause %q", reply, got.Cause)
 		}
 		want(t, got, got.Cause, got.Decisive)
+	})
+}
+
+func FuzzGRPCReply(f *testing.F) {
+	for _, body := range []string{
+		"", isServing, isNotServing, isServing + isServing, isServing[:6], "\x00\x00\x00\x00\x00", "\x01" + isServing[1:],
+		"\x00\xff\xff\xff\xff\x08\x01", "\x00\x00\x00\x00\x04\x08\x01\x10\x07", "\x00\x00\x00\x00\x04\x08\x01\x08\x02",
+	} {
+		f.Add([]byte(body), "application/grpc", "0", "")
+		f.Add([]byte(body), "application/grpc+proto", "12", "no%0Asuch")
+	}
+	known := append(cause.All(), "")
+	f.Fuzz(func(t *testing.T, body []byte, contentType, status, message string) {
+		probe := GRPC{URL: "http://app.test", Timeout: plenty, Transport: answering(http.Response{
+			Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(bytes.NewReader(body)),
+			Trailer: http.Header{"Grpc-Status": {status}, "Grpc-Message": {message}},
+		})}
+		got := probe.Probe(t.Context())
+		if !slices.Contains(known, got.Cause) || got.Cause == cause.ClientGone {
+			t.Errorf("%q: cause %q", body, got.Cause)
+		}
+		// It takes a call that succeeded, and one message that is all of the
+		// body and has the field of the status.
+		if got.Passed() && (strings.Trim(status, "0") != "" || !bytes.Contains(body, []byte("\x08")) ||
+			len(body) != frameHead+int(binary.BigEndian.Uint32(body[1:]))) {
+			t.Errorf("%q with status %q passes", body, status)
+		}
+		want(t, got, got.Cause, false)
 	})
 }

@@ -1,17 +1,14 @@
 package probe
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
@@ -22,9 +19,6 @@ const (
 	// maxBody is how much of a body is searched, or read for the sake of the
 	// connection, in bytes.
 	maxBody = 64 << 10
-	// maxDrain is how long the rest of a body may take before its connection
-	// is given up rather than used again.
-	maxDrain = 100 * time.Millisecond
 	// maxRedirects is how many redirects are followed, if any are.
 	maxRedirects = 10
 )
@@ -33,6 +27,11 @@ const (
 var errTooManyRedirects = errors.New("more than 10 redirects, maybe in a circle")
 
 // HTTP checks that an upstream answers a request as expected.
+//
+// How long a header may be is up to the transport, since a check shares its
+// connections with requests: Go reads up to 10 MiB of it, and of interim
+// responses (1xx), unless the transport has a limit of its own. Timeout bounds
+// how long that may take.
 type HTTP struct {
 	// Method of the request. Default: GET.
 	Method string
@@ -63,31 +62,9 @@ type HTTP struct {
 // Probe asks once. If ctx ends before there is a result, its cause is
 // [cause.ClientGone] and it says nothing.
 func (p *HTTP) Probe(ctx context.Context) health.Result {
-	return run(ctx, p.Timeout, p.check)
-}
-
-func (p *HTTP) check(ctx context.Context, report func(*failure)) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var now phase
-	req, err := p.request(httptrace.WithClientTrace(ctx, now.trace()))
-	if err != nil {
-		report(&failure{cause: cause.ProxyInternalError, detail: err.Error()})
-		return
-	}
-	client := http.Client{Transport: p.Transport, CheckRedirect: p.redirect}
-	resp, err := client.Do(req)
-	switch {
-	case errors.Is(err, errTooManyRedirects):
-		report(&failure{cause: cause.UnexpectedStatus, detail: errTooManyRedirects.Error()})
-		return
-	case err != nil:
-		report(failedBy(ctx, err, now.late()))
-		return
-	}
-	defer resp.Body.Close()
-	report(p.judge(ctx, resp, &now))
-	drain(resp, cancel)
+	return run(ctx, p.Timeout, exchange{
+		transport: p.Transport, request: p.request, redirect: p.redirect, judge: p.judge,
+	}.check)
 }
 
 // judge compares an answer with what is expected.
@@ -119,13 +96,7 @@ func (p *HTTP) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
-	if p.Header != nil {
-		req.Header = p.Header.Clone() // the client adds to it
-	}
-	// net/http ignores the header of that name.
-	if host := cmp.Or(p.Host, p.Header.Get("Host")); host != "" {
-		req.Host = host
-	}
+	configure(req, p.Host, p.Header)
 	return req, nil
 }
 
@@ -159,51 +130,5 @@ func (p *HTTP) expected() string {
 		return strconv.Itoa(p.Status) + "xx"
 	default:
 		return strconv.Itoa(p.Status)
-	}
-}
-
-// drain reads the rest of a body, if that is little and quickly done, so that
-// the next check can use the connection again.
-func drain(resp *http.Response, cancel context.CancelFunc) {
-	if resp.ContentLength > maxBody {
-		return
-	}
-	timer := time.AfterFunc(maxDrain, cancel)
-	defer timer.Stop()
-	_, _ = io.CopyN(io.Discard, resp.Body, maxBody) // if it fails, the connection is just not used again
-}
-
-// phase is how far a request got. Its hooks may run late, and in other
-// goroutines: a transport goes on dialing when it has found another connection.
-type phase struct {
-	traced, resolving, connected atomic.Bool
-}
-
-func (p *phase) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GetConn: func(string) { // once more for each redirect
-			p.traced.Store(true)
-			p.connected.Store(false)
-		},
-		DNSStart: func(httptrace.DNSStartInfo) { p.resolving.Store(true) },
-		DNSDone:  func(httptrace.DNSDoneInfo) { p.resolving.Store(false) },
-		GotConn:  func(httptrace.GotConnInfo) { p.connected.Store(true) },
-	}
-}
-
-// late is the cause of a check that ran out of time in this phase. It is empty
-// for a transport that tells nothing. TLS is part of getting a connection. The
-// time for all of a response is what RFC 9209 calls http_response_timeout, so
-// that is the word for a slow body, too.
-func (p *phase) late() cause.Cause {
-	switch {
-	case !p.traced.Load():
-		return ""
-	case p.connected.Load():
-		return cause.HTTPResponseTimeout
-	case p.resolving.Load():
-		return cause.DNSTimeout
-	default:
-		return cause.ConnectionTimeout
 	}
 }

@@ -72,6 +72,9 @@ func bound(parent context.Context, timeout time.Duration) (context.Context, cont
 // error only tells what was torn down then, so late tells the cause; unless
 // the error is proof in itself.
 func failedBy(ctx context.Context, err error, late cause.Cause) *failure {
+	if errors.Is(context.Cause(ctx), errSentAway) {
+		return &failure{cause: cause.ConnectionTerminated, detail: errSentAway.Error()}
+	}
 	// Nobody needs to read the method and the URL in front of every error.
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err

@@ -1,0 +1,198 @@
+package check
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/healthpool/caddy-healthpool/internal/health"
+	"github.com/healthpool/caddy-healthpool/internal/option"
+	"github.com/healthpool/caddy-healthpool/internal/probe"
+)
+
+// Keys under which reverse_proxy and its transports look things up in the
+// context of a request; core does not export them.
+const (
+	dialInfoKey  = caddy.CtxKey("reverse_proxy.dial_info")
+	proxyInfoKey = "reverse_proxy.proxy_protocol_info"
+)
+
+// For returns the check of the upstream at addr, made through the transport of
+// its proxy.
+func (s *Spec) For(addr caddy.NetworkAddress, transport func() http.RoundTripper) (func(context.Context) health.Result, error) {
+	repl := caddy.NewReplacer()
+	repl.Set("http.reverse_proxy.active.target_upstream", addr.String())
+	addr, err := s.where(addr)
+	if err != nil {
+		return nil, err
+	}
+	switch s.HealthType {
+	case TypeHTTP:
+		return s.http(addr, repl, transport)
+	case TypeGRPC:
+		return s.grpc(addr, repl, transport), nil
+	}
+	tcp := &probe.TCP{
+		Network: addr.Network, Address: addr.JoinHostPort(0), Timeout: time.Duration(s.HealthTimeout),
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dial(ctx, transport(), network, address)
+		},
+	}
+	return tcp.Probe, nil
+}
+
+// where is the address to check in place of addr.
+func (s *Spec) where(addr caddy.NetworkAddress) (caddy.NetworkAddress, error) {
+	switch {
+	case s.HealthUpstream != "":
+		return option.Address("health_upstream", s.HealthUpstream)
+	case s.HealthPort != 0:
+		if addr.IsUnixNetwork() || addr.IsFdNetwork() {
+			addr = caddy.NetworkAddress{Network: "tcp", Host: "localhost"}
+		}
+		addr.StartPort, addr.EndPort = uint(s.HealthPort), uint(s.HealthPort)
+	}
+	return addr, nil
+}
+
+func (s *Spec) http(addr caddy.NetworkAddress, repl *caddy.Replacer, transport func() http.RoundTripper) (func(context.Context) health.Result, error) {
+	body, err := regexp.Compile(s.HealthBody)
+	if err != nil {
+		return nil, fmt.Errorf("health_body: %w", err)
+	}
+	if s.HealthBody == "" {
+		body = nil
+	}
+	p := &probe.HTTP{
+		Method: s.HealthMethod, URL: "http://" + host(addr) + s.HealthURI,
+		Body: repl.ReplaceKnown(s.HealthRequestBody, ""), Status: s.HealthStatus, ExpectBody: body,
+		FollowRedirects: s.HealthFollowRedirects, Timeout: time.Duration(s.HealthTimeout),
+		Transport: through(addr, transport),
+	}
+	p.Host, p.Header = s.headers(repl)
+	return p.Probe, nil
+}
+
+func (s *Spec) grpc(addr caddy.NetworkAddress, repl *caddy.Replacer, transport func() http.RoundTripper) func(context.Context) health.Result {
+	p := &probe.GRPC{
+		URL: "http://" + host(addr), Service: s.HealthService,
+		Timeout: time.Duration(s.HealthTimeout), Transport: through(addr, transport),
+	}
+	p.Host, p.Header = s.headers(repl)
+	return p.Probe
+}
+
+// headers returns the configured headers, of which Host goes its own way.
+func (s *Spec) headers(repl *caddy.Replacer) (host string, header http.Header) {
+	header = make(http.Header)
+	for name, values := range s.HealthHeaders {
+		name = http.CanonicalHeaderKey(repl.ReplaceKnown(name, ""))
+		for _, v := range values {
+			if v = repl.ReplaceKnown(v, ""); name == "Host" {
+				host = v
+			} else {
+				header.Add(name, v)
+			}
+		}
+	}
+	return host, header
+}
+
+// host is what stands for addr in a URL; a path to a socket cannot.
+func host(addr caddy.NetworkAddress) string {
+	if addr.IsUnixNetwork() || addr.IsFdNetwork() {
+		return "localhost"
+	}
+	return addr.JoinHostPort(0)
+}
+
+func through(addr caddy.NetworkAddress, transport func() http.RoundTripper) http.RoundTripper {
+	return throughProxy{transport: transport, to: reverseproxy.DialInfo{
+		Upstream: &reverseproxy.Upstream{Dial: addr.String()},
+		Network:  addr.Network, Address: addr.JoinHostPort(0),
+		Host: addr.Host, Port: strconv.Itoa(int(addr.StartPort)),
+	}}
+}
+
+// throughProxy sends the requests of checks through the transport of the proxy,
+// with what that expects to find in them, so that TLS, sockets, name servers and
+// client certificates are the same as for the real ones.
+type throughProxy struct {
+	transport func() http.RoundTripper
+	to        reverseproxy.DialInfo
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t throughProxy) RoundTrip(r *http.Request) (*http.Response, error) {
+	transport := t.transport()
+	if o, ok := transport.(reverseproxy.HealthCheckSchemeOverriderTransport); ok {
+		o.OverrideHealthCheckScheme(r.URL, r.URL.Port())
+	}
+	ctx := checkContext(r.Context())
+	ctx = context.WithValue(ctx, dialInfoKey, t.to)
+	ctx = context.WithValue(ctx, caddyhttp.OriginalRequestCtxKey, *r)
+	r = r.WithContext(ctx)
+	r.Close = r.Close || plainHTTP1(transport)
+	return transport.RoundTrip(r)
+}
+
+// plainHTTP1 tells whether a connection costs little and serves one request at a
+// time. Then checks keep none open: thousands of them would cost memory, and a new
+// one tells more about the upstream.
+func plainHTTP1(transport http.RoundTripper) bool {
+	t, ok := transport.(*reverseproxy.HTTPTransport)
+	return ok && !t.TLSEnabled() && !slices.Contains(t.Versions, "h2c") && !slices.Contains(t.Versions, "3")
+}
+
+// dial connects as the transport would, with TLS if that would.
+func dial(ctx context.Context, transport http.RoundTripper, network, address string) (net.Conn, error) {
+	t, ok := transport.(*reverseproxy.HTTPTransport)
+	if !ok || t.Transport == nil || t.Transport.DialContext == nil {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	conn, err := t.Transport.DialContext(checkContext(ctx), network, address)
+	if err != nil || !speaksTLS(t, address) {
+		return conn, err
+	}
+	config := t.Transport.TLSClientConfig.Clone()
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+// speaksTLS tells whether t uses TLS for that address. A server name that depends
+// on the request cannot be checked without one.
+func speaksTLS(t *reverseproxy.HTTPTransport, address string) bool {
+	if !t.TLSEnabled() || strings.Contains(t.TLS.ServerName, "{") || t.Transport.TLSClientConfig == nil {
+		return false
+	}
+	_, port, _ := net.SplitHostPort(address)
+	return !slices.Contains(t.TLS.ExceptPorts, port)
+}
+
+// checkContext adds what transports expect of every request: a replacer, and the
+// client to announce with the PROXY protocol, who is Caddy itself here.
+func checkContext(ctx context.Context) context.Context {
+	ctx = context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
+	return context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{
+		proxyInfoKey: reverseproxy.ProxyProtocolInfo{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")},
+	})
+}

@@ -1,0 +1,108 @@
+package exchange
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/healthpool/caddy-healthpool/internal/failure"
+)
+
+// Exchange is one request and its response on the way through no_healthy_upstream,
+// in one piece of memory. It buffers nothing; it only sees the response begin.
+type Exchange struct {
+	caddyhttp.ResponseWriterWrapper
+	Record
+	// Begun is whether the response has: then it is not ours any more.
+	Begun bool
+
+	request *http.Request
+	outer   any // the record that this one stands in for
+}
+
+// Watch returns the exchange of r, whose response goes to w, as the record that
+// the other modules find until End.
+func Watch(w http.ResponseWriter, r *http.Request) *Exchange {
+	x := &Exchange{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r}
+	x.Watched = true
+	x.outer = caddyhttp.GetVar(r.Context(), recordKey)
+	caddyhttp.SetVar(r.Context(), recordKey, &x.Record)
+	return x
+}
+
+// End closes what is under way still, even if a broken response panics.
+func (x *Exchange) End() {
+	x.Done("")
+	if x.outer != nil {
+		caddyhttp.SetVar(x.request.Context(), recordKey, x.outer)
+	}
+}
+
+// IsPoll reports whether r is a poll already, which another handler answers.
+func IsPoll(r *http.Request) bool {
+	rec, ok := caddyhttp.GetVar(r.Context(), recordKey).(*Record)
+	return ok && rec.Hurried
+}
+
+// begin notes the first final status; 1xx but 101 announces another.
+func (x *Exchange) begin(status int) {
+	if x.Begun || status < 200 && status != http.StatusSwitchingProtocols {
+		return
+	}
+	x.Begun = true
+	if status != failure.StatusClientGone {
+		x.Settle(x.request)
+	}
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (x *Exchange) WriteHeader(status int) {
+	x.begin(status)
+	x.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (x *Exchange) Write(p []byte) (int, error) {
+	x.begin(http.StatusOK)
+	return x.ResponseWriter.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (x *Exchange) ReadFrom(r io.Reader) (int64, error) {
+	x.begin(http.StatusOK)
+	return x.ResponseWriterWrapper.ReadFrom(r)
+}
+
+// FlushError flushes as http.ResponseController wants it.
+func (x *Exchange) FlushError() error {
+	x.begin(http.StatusOK)
+	return http.NewResponseController(x.ResponseWriter).Flush()
+}
+
+// Flush implements http.Flusher.
+func (x *Exchange) Flush() { _ = x.FlushError() }
+
+// Hijack implements http.Hijacker.
+func (x *Exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	x.Begun = true
+	return http.NewResponseController(x.ResponseWriter).Hijack()
+}
+
+// Unread returns a response writer for a response that nobody reads.
+func Unread() http.ResponseWriter { return unread{make(http.Header)} }
+
+type unread struct{ header http.Header }
+
+func (u unread) Header() http.Header         { return u.header }
+func (u unread) Write(p []byte) (int, error) { return len(p), nil }
+func (u unread) WriteHeader(int)             {}
+
+// Interface guards
+var (
+	_ http.Flusher  = (*Exchange)(nil)
+	_ http.Hijacker = (*Exchange)(nil)
+	_ io.ReaderFrom = (*Exchange)(nil)
+)

@@ -1,0 +1,144 @@
+// Package exchange follows one request and its response through our modules: what
+// they tell each other about it, and what the response writer sees.
+package exchange
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/failure"
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+// recordKey is the request variable that holds the record.
+const recordKey = "healthpool.record"
+
+// Record is what our modules tell each other about one request.
+type Record struct {
+	pool.Request
+
+	// Selection is the policy that chose last outside of a pool.
+	Selection reverseproxy.Selector
+	// resends is whether the proxy may send a request again that an upstream
+	// has had already, by the owner's lb_retry_match.
+	resends bool
+	// offered is what the source handed out last; the policy takes from it.
+	offered *offer
+}
+
+// Fate is what happened to the request. An attempt before the last may have got
+// through, if it is one that is sent again after that.
+func (rec *Record) Fate(r *http.Request, f failure.Failure) cause.Fate {
+	if rec.MaybeSent() && (rec.resends || r.Method == http.MethodGet) {
+		return cause.Unknown
+	}
+	return f.Fate
+}
+
+// Of returns the record of r, which no_healthy_upstream has begun, or
+// whoever needs it first.
+func Of(r *http.Request) *Record {
+	if rec, ok := caddyhttp.GetVar(r.Context(), recordKey).(*Record); ok {
+		return rec
+	}
+	rec := new(Record)
+	caddyhttp.SetVar(r.Context(), recordKey, rec)
+	return rec
+}
+
+// offer is the best upstream and the second best, in one piece of memory: fresh
+// for each attempt, because reverse_proxy writes to what it is given.
+type offer struct {
+	upstreams [2]reverseproxy.Upstream
+	list      [2]*reverseproxy.Upstream
+	members   [2]*pool.Member
+}
+
+// Offer makes of the best upstream and the second best what the source hands out.
+func (rec *Record) Offer(best, second *pool.Member) []*reverseproxy.Upstream {
+	if best == nil {
+		rec.offered = nil
+		return nil
+	}
+	o := &offer{members: [2]*pool.Member{best, second}}
+	rec.offered = o
+	n := 0
+	for ; n < len(o.members) && o.members[n] != nil; n++ {
+		o.upstreams[n].Dial = o.members[n].Dial()
+		o.list[n] = &o.upstreams[n]
+	}
+	return o.list[:n]
+}
+
+// Offered reports whether upstreams is what was offered last.
+func (rec *Record) Offered(upstreams reverseproxy.UpstreamPool) bool {
+	return rec.offered != nil && len(upstreams) > 0 && upstreams[0] == rec.offered.list[0]
+}
+
+// TakeOffered takes the first of the offered upstreams that reverse_proxy itself
+// has nothing against. If it is against both for failures of its own counting, the
+// pool knows better; its limits are kept.
+func (rec *Record) TakeOffered(ctx context.Context, upstreams reverseproxy.UpstreamPool) *reverseproxy.Upstream {
+	i := slices.IndexFunc(upstreams, (*reverseproxy.Upstream).Available)
+	if i < 0 {
+		i = slices.IndexFunc(upstreams, func(up *reverseproxy.Upstream) bool { return !up.Full() })
+	}
+	if i < 0 || !rec.BeginAt(ctx, rec.offered.members[i]) {
+		return nil
+	}
+	return upstreams[i]
+}
+
+// Placeholders of reverse_proxy: the address of the upstream that it selected last,
+// and the status of the latest response it got from one.
+const (
+	HostPort   = "http.reverse_proxy.upstream.hostport"
+	statusCode = "http.reverse_proxy.status_code"
+)
+
+// Replacer returns the replacer of r.
+func Replacer(r *http.Request) *caddy.Replacer {
+	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+}
+
+// Enter tells that p is to choose for r. Resends is whether its proxy may send a
+// request again that an upstream has had already.
+func (rec *Record) Enter(r *http.Request, p *pool.Pool, resends bool) {
+	rec.Settle(r)
+	rec.Request.Enter(p)
+	rec.resends = resends
+	Replacer(r).Delete(statusCode)
+}
+
+// Settle gives the attempt under way its verdict: the status of the upstream's own
+// response, whatever a handler makes of it. If the proxy of another upstream has
+// come since, there is none. It reports whether there was a response at all.
+func (rec *Record) Settle(r *http.Request) (answered bool) {
+	repl := Replacer(r)
+	v, answered := repl.Get(statusCode)
+	if !rec.Sent() {
+		return answered
+	}
+	address, _ := repl.GetString(HostPort)
+	switch status, _ := v.(int); {
+	case !rec.SentTo(address):
+		rec.Done("")
+	case answered:
+		rec.Answered(status)
+	}
+	return answered
+}
+
+// AttemptFailed notes that an attempt failed: with a response that is not to be
+// passed on, or without any.
+func (rec *Record) AttemptFailed(r *http.Request) {
+	answered := rec.Settle(r)
+	Replacer(r).Delete(statusCode)
+	rec.Failed(answered, rec.resends || r.Method == http.MethodGet)
+}

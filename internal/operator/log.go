@@ -1,0 +1,83 @@
+package operator
+
+import (
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/health"
+	"github.com/healthpool/caddy-healthpool/internal/outage"
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+// Report has a pool tell the log what changes: one line per change, with the
+// reason, and none per check.
+func Report(o *pool.Options, logger *zap.Logger) {
+	logger = logger.With(zap.String("pool", o.Name))
+	o.OnTransition = func(t pool.Transition) { logTransition(logger, t) }
+	o.OnState = func(s pool.State) { logState(logger, s) }
+	o.OnSource = func(source string, err error) { logSource(logger, source, err) }
+}
+
+func logTransition(logger *zap.Logger, t pool.Transition) {
+	fields := []zap.Field{
+		zap.String("upstream", t.Upstream), zap.Duration("check_duration", t.CheckDuration),
+		zap.Int("passes", t.Passes), zap.Int("fails", t.Fails),
+	}
+	if t.After > 0 {
+		fields = append(fields, zap.Duration("after", t.After))
+	}
+	if t.To == health.Healthy {
+		logger.Info("upstream is healthy", fields...)
+		return
+	}
+	logger.Warn("upstream is "+t.To.String(), append(fields,
+		zap.String("cause", string(t.Cause)), zap.String("detail", t.Detail),
+		zap.String("advice", t.Cause.Advice()))...)
+}
+
+func logState(logger *zap.Logger, s pool.State) {
+	if s == pool.Down {
+		logger.Error("pool is down: no upstream can answer")
+		return
+	}
+	logger.Info("pool is " + string(s))
+}
+
+func logSource(logger *zap.Logger, source string, err error) {
+	if err != nil {
+		logger.Warn("source failed; its last good list stands", zap.String("source", source), zap.Error(err))
+		return
+	}
+	logger.Info("source is good again", zap.String("source", source))
+}
+
+// Outage is what the log tells of the first request that met an outage.
+type Outage struct {
+	outage.Outage
+	Fate     cause.Fate
+	Upstream string
+	Err      error
+	Request  *http.Request
+}
+
+// LogOutage tells of an outage, with the reference that visitors are given.
+func LogOutage(logger *zap.Logger, o Outage) {
+	logger.Error("no healthy upstream",
+		zap.String("err_id", o.Reference), zap.String("cause", string(o.Cause)),
+		zap.String("fate", string(o.Fate)), zap.String("pool", o.Pool),
+		zap.String("upstream", o.Upstream), zap.Error(o.Err),
+		zap.String("advice", o.Cause.Advice()),
+		zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: o.Request}))
+}
+
+// LogMore returns what tells how many more requests met an outage.
+func LogMore(logger *zap.Logger) func(outage.Outage) {
+	return func(o outage.Outage) {
+		logger.Error("no healthy upstream for more requests",
+			zap.String("err_id", o.Reference), zap.String("cause", string(o.Cause)), zap.String("pool", o.Pool),
+			zap.Int("suppressed", o.Suppressed), zap.Time("first", o.Since), zap.Time("latest", o.Latest))
+	}
+}

@@ -1,0 +1,136 @@
+package pool
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/health"
+)
+
+// Passive says which requests speak against an upstream.
+type Passive struct {
+	// MaxFails is how many failed requests in a row have an upstream ejected.
+	MaxFails int
+	// Statuses are the ones that count as failed: codes, or classes by their
+	// first digit.
+	Statuses []int
+	// Latency is the time to the response from which on it counts as failed; 0
+	// is off.
+	Latency time.Duration
+	// MaxEjected is the part of the usable upstreams that may be ejected at
+	// the same time.
+	MaxEjected float64
+}
+
+// bad reports whether a status counts as failed.
+func (p *Passive) bad(status int) bool {
+	return slices.Contains(p.Statuses, status) || slices.Contains(p.Statuses, status/100)
+}
+
+// judge counts a response for or against m.
+func (p *Pool) judge(m *Member, status int, latency time.Duration) {
+	switch {
+	case p.bad(status):
+		p.strike(m, cause.UnexpectedStatus, func() string { return fmt.Sprintf(", the last with status %d", status) })
+	case p.Latency > 0 && latency >= p.Latency:
+		p.strike(m, cause.UnexpectedStatus, func() string { return fmt.Sprintf(", the last took %v", latency.Round(time.Millisecond)) })
+	case m.strikes.Load() != 0:
+		m.strikes.Store(0)
+	}
+}
+
+// strike counts a failed request against m. Last describes it, if need be.
+func (p *Pool) strike(m *Member, c cause.Cause, last func() string) {
+	if m.strikes.Add(1) >= int64(p.MaxFails) {
+		p.eject(m, c, p.failedInARow()+last())
+	}
+}
+
+func (p *Passive) failedInARow() string {
+	return fmt.Sprintf("%d requests in a row failed", p.MaxFails)
+}
+
+func unanswered() string { return "" }
+
+// doubt counts a request that failed at m in a way nobody can tell: if it was never
+// sent, it does not count. The next check tells (see decide).
+func (p *Pool) doubt(m *Member) {
+	m.doubts.Add(1)
+	if m.strikes.Load() >= int64(p.MaxFails) {
+		p.eject(m, cause.ConnectionTerminated, p.failedInARow())
+	}
+}
+
+// decide makes strikes of the doubts if the check that was waited for passed: then
+// it was not for want of a connection that the requests failed.
+func (u *Upstream) decide(passed bool) {
+	if n := u.doubts.Swap(0); n > 0 && passed {
+		u.strikes.Add(n)
+	}
+}
+
+// ejecting lets only one upstream be ejected at a time, anywhere: it is rare, and
+// two that go at once could be the last two of a pool.
+var ejecting sync.Mutex
+
+// eject takes m out, in all pools, if each of them can spare it.
+func (p *Pool) eject(m *Member, c cause.Cause, detail string) {
+	if standing(m.standing.Load()) != healthy {
+		return
+	}
+	if t, pools, moved := p.tryEject(m, c, detail); t != nil {
+		m.tell(pools, t, moved, 0)
+	}
+}
+
+// tryEject changes the state of m, if it may, and returns what to tell to whom.
+func (p *Pool) tryEject(m *Member, c cause.Cause, detail string) (*Transition, []*Pool, bool) {
+	ejecting.Lock()
+	defer ejecting.Unlock()
+	m.mu.Lock()
+	pools := slices.Clone(m.pools)
+	m.mu.Unlock()
+	for _, q := range pools {
+		if !q.canSpareOne() {
+			m.strikes.Store(0) // ask again after as many more
+			return nil, nil, false
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, since := time.Now(), m.state.Since()
+	if !m.state.Eject(p.Policy, now, c, detail, rand.Float64()) {
+		return nil, nil, false
+	}
+	moved := m.stand()
+	m.schedule(jittered(m.state.Delay(p.Policy, now)))
+	return m.transition(since, now), pools, moved
+}
+
+// canSpareOne reports whether one more upstream may be ejected from p.
+func (p *Pool) canSpareOne() bool {
+	usable, ejected := 0, 0
+	for _, m := range p.view.Load().members {
+		switch standing(m.standing.Load()) { // no lock for each of many
+		case healthy:
+			usable++
+		case soft:
+			if m.status() == health.Ejected {
+				usable++
+				ejected++
+			}
+		case checking, hard:
+		}
+	}
+	return health.MayEject(usable, ejected, p.MaxEjected)
+}
+
+func (u *Upstream) status() health.Status {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.state.Status()
+}

@@ -1,0 +1,240 @@
+package pool
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/health"
+)
+
+// serve lets n requests be answered by the member i with status.
+func serve(p *Pool, i, n, status int) {
+	m := p.view.Load().members[i]
+	for range n {
+		r := &Request{Watched: true}
+		r.Enter(p)
+		r.BeginAt(context.Background(), m)
+		r.Answered(status)
+		r.Done("")
+	}
+}
+
+// breakOff lets n requests to the first member fail for c.
+func breakOff(p *Pool, n int, c cause.Cause) {
+	m := p.view.Load().members[0]
+	for range n {
+		r := &Request{Watched: true}
+		r.Enter(p)
+		r.BeginAt(context.Background(), m)
+		r.Done(c)
+	}
+}
+
+func states(p *Pool) (out string) {
+	for _, u := range p.Status().Upstreams {
+		out += u.State[:1]
+	}
+	return out
+}
+
+func TestEjection(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		fail func(p *Pool)
+		want string
+	}{
+		{"four 500s", func(p *Pool) { serve(p, 0, 4, 500) }, "hhh"},
+		{"five 500s", func(p *Pool) { serve(p, 0, 5, 500) }, "ehh"},
+		{"any of the class", func(p *Pool) { serve(p, 0, 3, 503); serve(p, 0, 2, 502) }, "ehh"},
+		{"a success in between", func(p *Pool) { serve(p, 0, 4, 500); serve(p, 0, 1, 200); serve(p, 0, 4, 500) }, "hhh"},
+		{"404s are answers", func(p *Pool) { serve(p, 0, 50, 404) }, "hhh"},
+		{"five broken connections", func(p *Pool) { breakOff(p, 5, cause.ConnectionTerminated) }, "ehh"},
+		{"never sent is no failure", func(p *Pool) { breakOff(p, 50, cause.ConnectionRefused) }, "hhh"},
+		{"a client that leaves is no failure", func(p *Pool) { breakOff(p, 50, cause.ClientGone) }, "hhh"},
+		{"half of the pool at most, at least one", func(p *Pool) { serve(p, 0, 5, 500); serve(p, 1, 50, 500) }, "ehh"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
+				tt.fail(p)
+				synctest.Wait()
+				if got := states(p); got != tt.want {
+					t.Errorf("got %s, want %s", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestTheLastIsNeverEjected(t *testing.T) {
+	o := options()
+	o.MaxEjected = 1
+	bubble(t, 2, o, func(t *testing.T, p *Pool, _ []*app) {
+		serve(p, 0, 50, 500)
+		serve(p, 1, 50, 500)
+		if got := states(p); got != "eh" {
+			t.Errorf("got %s", got)
+		}
+		if p.Status().Upstreams[0].Detail != "5 requests in a row failed, the last with status 500" {
+			t.Errorf("detail %q", p.Status().Upstreams[0].Detail)
+		}
+	})
+}
+
+func TestSlowAnswersEject(t *testing.T) {
+	o := options()
+	o.Latency = time.Second
+	bubble(t, 2, o, func(t *testing.T, p *Pool, _ []*app) {
+		m := p.view.Load().members[1]
+		for range 5 {
+			r := &Request{Watched: true}
+			r.Enter(p)
+			r.BeginAt(context.Background(), m)
+			time.Sleep(time.Second)
+			r.Answered(200)
+			r.Done("")
+		}
+		if got := states(p); got != "he" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// TestEjectedComesBackWarmingUp: after its time, a passed check brings it back,
+// with a part of its share.
+func TestEjectedComesBackWarmingUp(t *testing.T) {
+	o := options()
+	o.SlowStart = 10 * time.Second
+	bubble(t, 2, o, func(t *testing.T, p *Pool, _ []*app) {
+		time.Sleep(time.Minute) // what is new warms up, too
+		if p.Status().Upstreams[0].Warming {
+			t.Error("still warming a minute after the start")
+		}
+		serve(p, 0, 5, 500)
+		time.Sleep(4 * time.Second) // no ejection of 10 s is over with its jitter
+		if got := states(p); got != "eh" {
+			t.Fatalf("got %s", got)
+		}
+		for range 100 {
+			if got := pick(p, new(Request)); got != "app2:80" {
+				t.Fatalf("picked %s, which is ejected", got)
+			}
+		}
+		for states(p) != "hh" {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if !p.Status().Upstreams[0].Warming {
+			t.Error("back with its whole share at once")
+		}
+		time.Sleep(11 * time.Second)
+		if p.Status().Upstreams[0].Warming {
+			t.Error("warming for ever")
+		}
+	})
+}
+
+// TestEjectedServeWhenNothingElseIsLeft: answering badly is better than nothing.
+func TestEjectedServeWhenNothingElseIsLeft(t *testing.T) {
+	bubble(t, 2, options(), func(t *testing.T, p *Pool, apps []*app) {
+		serve(p, 0, 5, 500)
+		apps[1].set(cause.ConnectionRefused)
+		r := new(Request)
+		pick(p, r)
+		if got := retry(p, r); got != "app1:80" {
+			t.Errorf("picked %q", got)
+		}
+		if s := p.Status().State; s != Degraded {
+			t.Errorf("state %s", s)
+		}
+	})
+}
+
+// fade lets n requests to the first member fail so that nobody can tell whether it
+// had them. Those that nobody watches are of a proxy that another page wraps, or none.
+func fade(p *Pool, n int, watched bool) {
+	m := p.view.Load().members[0]
+	for range n {
+		r := &Request{Watched: watched}
+		r.Enter(p)
+		r.BeginAt(context.Background(), m)
+		r.Failed(false, true)
+	}
+}
+
+// TestRestartEjectsNobody: requests that meet a restart were never sent. Were they
+// held against the upstream, it would be left out long after it is back.
+func TestRestartEjectsNobody(t *testing.T) {
+	var ejected atomic.Bool
+	o := options()
+	o.OnTransition = func(t Transition) {
+		if t.To == health.Ejected {
+			ejected.Store(true)
+		}
+	}
+	bubble(t, 3, o, func(t *testing.T, p *Pool, apps []*app) {
+		for range 3 {
+			apps[0].set(cause.ConnectionRefused)
+			fade(p, 20, true)
+			time.Sleep(2 * askGap) // for its check
+			if got := states(p); got != "uhh" {
+				t.Fatalf("got %s, want it out for its check", got)
+			}
+			apps[0].set("")
+			time.Sleep(2 * interval)
+			fade(p, 1, true) // one more must not be one too many
+			time.Sleep(interval)
+			if got := states(p); got != "hhh" || ejected.Load() {
+				t.Fatalf("got %s, ejected %v", got, ejected.Load())
+			}
+		}
+	})
+}
+
+// TestDoubtsCountOnceACheckPasses: what takes connections, passes its checks and
+// answers nothing is ejected, also where its requests were sent on elsewhere.
+func TestDoubtsCountOnceACheckPasses(t *testing.T) {
+	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
+		for range 5 {
+			fade(p, 1, true)
+			time.Sleep(time.Second) // its check passes
+		}
+		fade(p, 1, true)
+		if got := states(p); got != "ehh" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// TestUnwatchedRequestsEjectNobody: where nobody tells of the answers that were
+// good, the few that were not must not add up, over hours, to an ejection, nor keep
+// the upstream from its share.
+func TestUnwatchedRequestsEjectNobody(t *testing.T) {
+	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
+		for range 20 {
+			fade(p, 1, false)
+			time.Sleep(time.Minute)
+			if got := states(p); got != "hhh" {
+				t.Fatalf("got %s: %+v", got, p.Status().Upstreams[0])
+			}
+		}
+		fade(p, 1, false)
+		time.Sleep(time.Second) // its check passes
+		count := make(map[string]int)
+		for range 90 {
+			ctx, cancel := context.WithCancel(context.Background())
+			r := new(Request)
+			r.Enter(p)
+			m, _ := p.Pick(ctx, r)
+			r.BeginAt(ctx, m)
+			count[m.Dial()]++
+			cancel()
+			synctest.Wait()
+		}
+		if count["app1:80"] < 10 {
+			t.Errorf("it is starved: %v", count)
+		}
+	})
+}

@@ -1,0 +1,244 @@
+package pool
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+)
+
+// TestFirstComeFirstServed: those who waited longest go first, and who comes
+// later waits behind them.
+func TestFirstComeFirstServed(t *testing.T) {
+	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
+		apps[0].set(cause.ConnectionRefused)
+		breakOff(p, 1, cause.ConnectionRefused)
+		time.Sleep(time.Second)
+		var mu sync.Mutex
+		var order []int
+		for i := range 30 {
+			go func() {
+				r := new(Request)
+				pick(p, r)
+				mu.Lock()
+				order = append(order, i)
+				mu.Unlock()
+				time.Sleep(time.Millisecond)
+				r.Answered(200)
+				r.Done("")
+			}()
+			synctest.Wait()
+		}
+		apps[0].set("")
+		time.Sleep(2 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		for i := range order {
+			if order[i] != i {
+				t.Fatalf("served in the order %v", order)
+			}
+		}
+		if len(order) != 30 {
+			t.Errorf("served %d of 30", len(order))
+		}
+	})
+}
+
+// TestReleaseIsPaced: an upstream that comes back gets the held requests as it
+// answers them, not all at once.
+func TestReleaseIsPaced(t *testing.T) {
+	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
+		apps[0].set(cause.ConnectionRefused)
+		breakOff(p, 1, cause.ConnectionRefused)
+		time.Sleep(time.Second)
+		const held, takes = 90, 10 * time.Millisecond
+		most, last := int64(0), time.Time{}
+		var mu sync.Mutex
+		for range held {
+			go func() {
+				r := new(Request)
+				pick(p, r)
+				mu.Lock()
+				most = max(most, p.view.Load().members[0].load.Waiting())
+				last = time.Now()
+				mu.Unlock()
+				time.Sleep(takes)
+				r.Answered(200)
+				r.Done("")
+			}()
+		}
+		synctest.Wait()
+		if n := p.queue.size.Load(); n != held {
+			t.Fatalf("%d are held, want %d", n, held)
+		}
+		back := time.Now()
+		apps[0].set("")
+		time.Sleep(2 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if most > held*3/4 {
+			t.Errorf("%d of %d went out at once", most, held)
+		}
+		if took := last.Sub(back); took > urgentInterval*2+breath+10*takes {
+			t.Errorf("the last went out %v after the app was back", took)
+		}
+		if n := p.queue.size.Load(); n != 0 {
+			t.Errorf("%d are left", n)
+		}
+	})
+}
+
+// TestFailsAgainWhileReleasing: the rest goes on waiting, inside its bound.
+func TestFailsAgainWhileReleasing(t *testing.T) {
+	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
+		apps[0].set(cause.ConnectionRefused)
+		breakOff(p, 1, cause.ConnectionRefused)
+		time.Sleep(100 * time.Millisecond)
+		begun := time.Now()
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		served, gaveUp := 0, 0
+		for range 50 {
+			wg.Go(func() {
+				r := new(Request)
+				for got := pick(p, r); ; got = retry(p, r) {
+					mu.Lock()
+					up := apps[0].result == ""
+					mu.Unlock()
+					if got == "" {
+						mu.Lock()
+						gaveUp++
+						mu.Unlock()
+						return
+					}
+					if up && time.Since(begun) > 3*time.Second {
+						r.Answered(200)
+						r.Done("")
+						mu.Lock()
+						served++
+						mu.Unlock()
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		setTo := func(c cause.Cause) {
+			mu.Lock()
+			defer mu.Unlock()
+			apps[0].set(c)
+		}
+		setTo("")
+		time.Sleep(60 * time.Millisecond)
+		setTo(cause.ConnectionRefused)
+		time.Sleep(3 * time.Second)
+		setTo("")
+		wg.Wait()
+		if served+gaveUp != 50 || served == 0 {
+			t.Errorf("%d served, %d gave up, of 50", served, gaveUp)
+		}
+		if took := time.Since(begun); took > hold+time.Second {
+			t.Errorf("the last waited %v, longer than it may", took)
+		}
+	})
+}
+
+func TestBackups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, apps, members := newPool(options(), 3)
+		p.Release()
+		members[2].Backup = true
+		p = New(options(), members)
+		start(t, p)
+		time.Sleep(time.Second)
+		for range 50 {
+			if got := pick(p, new(Request)); got == "app3:80" {
+				t.Fatal("a backup was picked while primaries are there")
+			}
+		}
+		apps[0].set(cause.ConnectionRefused)
+		apps[1].set(cause.ConnectionRefused)
+		time.Sleep(2 * interval)
+		if got := pick(p, new(Request)); got != "app3:80" {
+			t.Errorf("picked %q, want the backup", got)
+		}
+		if s := p.Status(); s.State != Degraded || s.Upstreams[2].Tier != "backup" {
+			t.Errorf("state %s, tier %s", s.State, s.Upstreams[2].Tier)
+		}
+		apps[0].set("")
+		for p.Status().Upstreams[0].Passes == 0 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if got := pick(p, new(Request)); got != "app3:80" {
+			t.Errorf("picked %q after one passed check of two", got)
+		}
+		time.Sleep(2 * edge)
+		if got := pick(p, new(Request)); got != "app1:80" {
+			t.Errorf("picked %q, want the primary that is back", got)
+		}
+	})
+}
+
+// TestQueueForgetsWhoLeaves: the turn is not lost with those in front who leave.
+func TestQueueForgetsWhoLeaves(t *testing.T) {
+	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
+		apps[0].set(cause.ConnectionRefused)
+		breakOff(p, 1, cause.ConnectionRefused)
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 10 { // those in front leave
+			go func() {
+				r := new(Request)
+				r.Enter(p)
+				p.Pick(ctx, r)
+			}()
+		}
+		synctest.Wait()
+		got := make(chan string, 1)
+		go func() { got <- pick(p, new(Request)) }()
+		synctest.Wait()
+		cancel()
+		apps[0].set("")
+		if g := <-got; g != "app1:80" {
+			t.Errorf("picked %q", g)
+		}
+		synctest.Wait()
+		if n := p.queue.size.Load(); n != 0 {
+			t.Errorf("%d left", n)
+		}
+	})
+}
+
+// TestLeavingMakesRoom: those who were let go and whose clients leave before the
+// answer make room for those behind, who would wait for nothing otherwise.
+func TestLeavingMakesRoom(t *testing.T) {
+	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
+		apps[0].set(cause.ConnectionRefused)
+		breakOff(p, 1, cause.ConnectionRefused)
+		const held, stays = 3 * firstWindow, 100 * time.Millisecond
+		time.Sleep(500 * time.Millisecond)
+		went := make(chan time.Time, held)
+		var all sync.WaitGroup
+		for range held {
+			all.Go(func() {
+				r := new(Request)
+				pick(p, r)
+				went <- time.Now()
+				time.Sleep(stays)
+				r.Done(cause.ClientGone)
+			})
+		}
+		synctest.Wait()
+		back := time.Now()
+		apps[0].set("")
+		for i := range held {
+			if took := (<-went).Sub(back); took > 2*urgentInterval+breath+held/firstWindow*stays {
+				t.Errorf("request %d of %d went out %v after the app was back", i, held, took)
+			}
+		}
+		all.Wait()
+	})
+}

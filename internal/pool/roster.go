@@ -1,0 +1,113 @@
+package pool
+
+import (
+	"slices"
+	"time"
+)
+
+// enroll makes the members what the config and the sources list: first come the
+// fixed ones, then those of each source, and no address twice. Who stays keeps
+// everything; who is new is checked before it is given a request; who is gone
+// stays for Grace while it is healthy, because a source may err, too.
+func (p *Pool) enroll(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.released {
+		return
+	}
+	before := p.members
+	known := make(map[string]*Member, len(before)) // by address
+	for _, m := range before {
+		known[m.Key.Address] = m
+	}
+	seen := make(map[string]bool, len(before))
+	p.members = make([]*Member, 0, len(before))
+	for _, list := range slices.Concat([][]Member{p.fixed}, p.listed) {
+		for i := range list {
+			address := list[i].Key.Address
+			if !seen[address] {
+				seen[address] = true
+				p.members = append(p.members, p.keepOrAdd(known[address], &list[i]))
+			}
+		}
+	}
+	for _, m := range before {
+		if seen[m.Key.Address] {
+			continue
+		}
+		if m.gone.IsZero() {
+			m.gone = now
+		}
+		p.members = append(p.members, m)
+	}
+}
+
+// renew replaces the view, and returns the state if it is another one than
+// before. Caller must hold p.mu.
+func (p *Pool) renew(now time.Time) (changed State) {
+	p.dismiss(now)
+	old, v := p.view.Load(), p.look(now)
+	p.view.Store(v)
+	if v.state == old.state {
+		return ""
+	}
+	return v.state
+}
+
+// keepOrAdd returns the member that is listed: the old one of its address, if
+// there is one and it is listed as it was, or a new one. Caller must hold p.mu.
+func (p *Pool) keepOrAdd(old, listed *Member) *Member {
+	if old != nil && old.Key == listed.Key && old.Weight == listed.Weight &&
+		old.MaxRequests == listed.MaxRequests && old.Backup == listed.Backup {
+		old.gone = time.Time{}
+		return old
+	}
+	m := new(Member)
+	*m = *listed
+	m.Upstream = acquire(m.Key)
+	m.mu.Lock()
+	m.pools = append(m.pools, p)
+	m.mu.Unlock()
+	p.check(m)
+	if old != nil { // only now: what both know stays
+		p.leave(old)
+	}
+	return m
+}
+
+// check has m checked if the pool is. Caller must hold p.mu.
+func (p *Pool) check(m *Member) {
+	if p.prober != nil && m.binding == nil {
+		m.binding = &binding{prober: p.prober, check: m.Check, policy: p.Policy}
+		m.bind(m.binding)
+	}
+}
+
+// dismiss lets go of those who are gone and not healthy, or gone for too long.
+// Caller must hold p.mu.
+func (p *Pool) dismiss(now time.Time) {
+	if p.released {
+		return // all at once, in the end
+	}
+	p.members = slices.DeleteFunc(p.members, func(m *Member) bool {
+		if m.gone.IsZero() || standing(m.standing.Load()) == healthy && now.Sub(m.gone) < p.Grace {
+			return false
+		}
+		p.leave(m)
+		return true
+	})
+}
+
+// leave lets go of the upstream of m. Caller must hold p.mu.
+func (p *Pool) leave(m *Member) {
+	m.mu.Lock()
+	if i := slices.Index(m.pools, p); i >= 0 {
+		m.pools = slices.Delete(slices.Clone(m.pools), i, i+1)
+	}
+	m.mu.Unlock()
+	if m.binding != nil {
+		m.unbind(m.binding)
+		m.binding = nil
+	}
+	_, _ = upstreams.Delete(m.Key) // there is nothing to destruct
+}

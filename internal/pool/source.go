@@ -1,0 +1,205 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+const (
+	// sourceTimeout is how long one reading of a source may take.
+	sourceTimeout = 5 * time.Second
+	// sourceRetry is when a source that failed is read again.
+	sourceRetry = time.Second
+)
+
+// Source lists upstreams that come and go.
+type Source struct {
+	// Name is for the log, Key a digest of how the source is configured.
+	Name, Key string
+	// Read asks the source. It should return soon after ctx is done.
+	Read func(ctx context.Context) ([]Listing, error)
+	// Enlist makes a member of what is listed; an error refuses it.
+	Enlist func(Listing) (Member, error)
+}
+
+// Listing is an upstream that a source lists.
+type Listing struct {
+	Address     string
+	MaxRequests int
+}
+
+// lists has the latest good list of every source in use, across reloads: a name
+// server that is down must not take the site with it.
+var lists = caddy.NewUsagePool()
+
+// recall returns what was listed last, nil if nothing ever was.
+func (s Source) recall() []Member {
+	l, _ := lists.LoadOrStore(s.Key, new(atomic.Pointer[[]Listing]))
+	if last := l.(*atomic.Pointer[[]Listing]).Load(); last != nil {
+		members, _ := s.members(*last) // what was refused then was told then
+		return members
+	}
+	return nil
+}
+
+// remember keeps a good list.
+func (s Source) remember(list []Listing) {
+	lists.Range(func(key, l any) bool {
+		if key == s.Key {
+			l.(*atomic.Pointer[[]Listing]).Store(&list)
+			return false
+		}
+		return true
+	})
+}
+
+// forget takes recall back.
+func (s Source) forget() { _, _ = lists.Delete(s.Key) }
+
+// members makes members of a list. What is nonsense in it is left out, and the
+// error says so.
+func (s Source) members(list []Listing) ([]Member, error) {
+	members := make([]Member, 0, len(list))
+	var errs []error
+	for _, l := range list {
+		m, err := s.Enlist(l)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		members = append(members, m)
+	}
+	return members, errors.Join(errs...)
+}
+
+// unread reports whether a source has not been read yet. Caller must hold p.mu.
+func (p *Pool) unread() bool {
+	for i := range p.listed {
+		if p.listed[i] == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// follow reads the source i until ctx is done. A reading that fails changes
+// nothing; the owner is told when a source turns bad, and when it is good again.
+func (p *Pool) follow(ctx context.Context, i int) {
+	r := reader{Source: p.Sources[i]}
+	defer r.abandon()
+	told := ""
+	for {
+		list, err := r.read(ctx)
+		if err == nil {
+			err = p.list(i, list)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		text := ""
+		if err != nil {
+			text = err.Error()
+			p.unreadable(i)
+		}
+		if text != told && p.OnSource != nil {
+			p.OnSource(r.Name, err)
+		}
+		told = text
+		wait := p.Refresh
+		if err != nil {
+			wait = min(wait, sourceRetry)
+		}
+		pause(ctx, jittered(wait))
+	}
+}
+
+// unreadable notes that the source i failed: if nobody knows what it listed, this is
+// an outage like any other.
+func (p *Pool) unreadable(i int) {
+	p.mu.Lock()
+	first := p.listed[i] == nil
+	if first {
+		p.listed[i] = []Member{}
+	}
+	p.mu.Unlock()
+	if first {
+		p.reportState(p.refreshNow())
+	}
+}
+
+// list takes in what the source i lists now.
+func (p *Pool) list(i int, list []Listing) error {
+	members, err := p.Sources[i].members(list)
+	if len(members) == 0 && err != nil {
+		return err // nothing but nonsense: better what it said before
+	}
+	p.Sources[i].remember(list)
+	p.mu.Lock()
+	p.listed[i] = members
+	p.mu.Unlock()
+	p.enroll(time.Now())
+	p.reportState(p.refreshNow())
+	return err
+}
+
+// reader reads one source, one reading at a time, even if it does not come back.
+type reader struct {
+	Source
+	answers chan answer // nil while no reading is under way
+}
+
+type answer struct {
+	list []Listing
+	err  error
+}
+
+var errSilent = errors.New("it does not answer")
+
+func (r *reader) read(ctx context.Context) ([]Listing, error) {
+	if r.answers == nil {
+		r.answers = make(chan answer, 1)
+		go r.ask(ctx, r.answers)
+	}
+	timer := time.NewTimer(sourceTimeout)
+	defer timer.Stop()
+	select {
+	case a := <-r.answers:
+		r.answers = nil
+		return a.list, a.err
+	case <-timer.C:
+		return nil, errSilent
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// ask has the source's own code run, which may panic.
+func (r *reader) ask(ctx context.Context, answers chan<- answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			answers <- answer{err: fmt.Errorf("panic: %v", p)}
+		}
+	}()
+	list, err := r.Read(ctx)
+	answers <- answer{list, err}
+}
+
+// abandon gives a reading under way the time to notice that nobody waits for it
+// any more. One that does not is left behind: nothing can end it, and a reload
+// must not wait for it.
+func (r *reader) abandon() {
+	if r.answers == nil {
+		return
+	}
+	timer := time.NewTimer(sourceRetry)
+	defer timer.Stop()
+	select {
+	case <-r.answers:
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,295 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+)
+
+// names is a pretended name server: what it lists, and how it misbehaves.
+type names struct {
+	mu     sync.Mutex
+	list   []string
+	err    error
+	panics bool
+	hangs  bool
+	reads  int
+	apps   map[string]*app
+	told   []string
+}
+
+func (n *names) set(change func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change()
+}
+
+func (n *names) read(ctx context.Context) ([]Listing, error) {
+	n.mu.Lock()
+	n.reads++
+	list, err, panics, hangs := slices.Clone(n.list), n.err, n.panics, n.hangs
+	n.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if panics {
+		panic("oh dear")
+	}
+	var out []Listing
+	for _, address := range list {
+		out = append(out, Listing{Address: address})
+	}
+	return out, err
+}
+
+func (n *names) enlist(run string) func(Listing) (Member, error) {
+	return func(l Listing) (Member, error) {
+		if !strings.HasPrefix(l.Address, "app") {
+			return Member{}, fmt.Errorf("%q is nonsense", l.Address)
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.apps[l.Address] == nil {
+			n.apps[l.Address] = new(app)
+		}
+		return Member{Key: Key{Address: l.Address, Check: run}, HostPort: l.Address, Check: n.apps[l.Address].check, Weight: 1}, nil
+	}
+}
+
+const (
+	refresh = 10 * time.Second
+	grace   = time.Minute
+)
+
+// listed runs test with a pool that a name server lists.
+func listed(t *testing.T, list []string, test func(t *testing.T, p *Pool, n *names)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := &names{list: list, apps: make(map[string]*app)}
+		p := New(n.options(), nil)
+		start(t, p)
+		synctest.Wait()
+		test(t, p, n)
+	})
+}
+
+func (n *names) options() Options {
+	run := fmt.Sprint(keys.Add(1))
+	o := options()
+	o.Refresh, o.Grace = refresh, grace
+	o.Sources = []Source{{Name: "names", Key: run, Read: n.read, Enlist: n.enlist(run)}}
+	o.OnSource = func(source string, err error) {
+		n.set(func() { n.told = append(n.told, fmt.Sprint(source, ": ", err)) })
+	}
+	return o
+}
+
+func addresses(p *Pool) (out string) {
+	for _, u := range p.Status().Upstreams {
+		out += strings.TrimSuffix(u.Address, ":80") + " "
+	}
+	return strings.TrimSpace(out)
+}
+
+func want(t *testing.T, p *Pool, addrs string) {
+	t.Helper()
+	if got := addresses(p); got != addrs {
+		t.Errorf("upstreams %q, want %q", got, addrs)
+	}
+}
+
+func TestSourceIsFollowed(t *testing.T) {
+	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *names) {
+		want(t, p, "app1 app2")
+		if s := states(p); s != "hh" {
+			t.Errorf("states %s", s)
+		}
+		n.set(func() { n.list = []string{"app2:80", "app3:80"} })
+		time.Sleep(2 * refresh)
+		want(t, p, "app2 app3 app1") // 1 still passes its check
+		time.Sleep(grace + 2*refresh)
+		want(t, p, "app2 app3")
+		n.set(func() { n.list = []string{"app1:80", "app2:80", "app3:80"} })
+		time.Sleep(2 * refresh)
+		want(t, p, "app1 app2 app3")
+		if n.reads < 10 || n.reads > 15 {
+			t.Errorf("read %d times in twelve intervals", n.reads)
+		}
+	})
+}
+
+func TestNewcomerIsCheckedBeforeItsFirstRequest(t *testing.T) {
+	listed(t, []string{"app1:80"}, func(t *testing.T, p *Pool, n *names) {
+		dead := new(app)
+		dead.set(cause.ConnectionRefused)
+		dead.takes = time.Second
+		n.set(func() { n.list, n.apps["app2:80"] = []string{"app1:80", "app2:80"}, dead })
+		for addresses(p) != "app1 app2" {
+			time.Sleep(100 * time.Millisecond)
+		}
+		for range 100 {
+			if got := pick(p, new(Request)); got != "app1:80" {
+				t.Fatalf("picked %q", got)
+			}
+		}
+	})
+}
+
+func TestVanishedAndFailedIsGoneAtOnce(t *testing.T) {
+	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *names) {
+		n.set(func() { n.list = []string{"app1:80"} })
+		time.Sleep(2 * refresh)
+		want(t, p, "app1 app2")
+		n.apps["app2:80"].set(cause.ConnectionRefused)
+		time.Sleep(2 * interval)
+		want(t, p, "app1")
+	})
+}
+
+func TestLastGoodListSurvives(t *testing.T) {
+	for name, spoil := range map[string]func(n *names){
+		"error":    func(n *names) { n.err = errors.New("no such host") },
+		"panic":    func(n *names) { n.panics = true },
+		"hang":     func(n *names) { n.hangs = true },
+		"nonsense": func(n *names) { n.list = []string{"???"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			listed(t, []string{"app1:80"}, func(t *testing.T, p *Pool, n *names) {
+				n.set(func() { spoil(n) })
+				time.Sleep(10 * grace)
+				want(t, p, "app1")
+				if got := pick(p, new(Request)); got != "app1:80" {
+					t.Errorf("picked %q", got)
+				}
+				n.mu.Lock()
+				told := len(n.told)
+				n.mu.Unlock()
+				if told != 1 {
+					t.Errorf("told %d times, want once: %q", told, n.told)
+				}
+				n.set(func() { n.list, n.err, n.panics, n.hangs = []string{"app2:80"}, nil, false, false })
+				if name == "hang" {
+					return // the reading that hangs has no end but the pool's
+				}
+				time.Sleep(2 * refresh)
+				want(t, p, "app2 app1")
+			})
+		})
+	}
+}
+
+func TestFirstListIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &names{err: errors.New("not yet"), list: []string{"app1:80"}, apps: make(map[string]*app)}
+		p := New(n.options(), nil)
+		start(t, p)
+		time.AfterFunc(2*time.Second, func() { n.set(func() { n.err = nil }) })
+		begun := time.Now()
+		if got := pick(p, new(Request)); got != "app1:80" || time.Since(begun) > 4*time.Second {
+			t.Errorf("picked %q after %v", got, time.Since(begun))
+		}
+	})
+}
+
+func TestListOutlivesAReload(t *testing.T) {
+	listed(t, []string{"app1:80"}, func(t *testing.T, p *Pool, n *names) {
+		n.set(func() { n.err = errors.New("down") })
+		next := New(p.Options, nil)
+		want(t, next, "app1")
+		if got := pick(next, new(Request)); got != "app1:80" {
+			t.Errorf("picked %q", got)
+		}
+		next.Release()
+	})
+}
+
+func TestFixedAndListedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &names{list: []string{"app2:80", "app1:80", "app2:80"}, apps: make(map[string]*app)}
+		o := n.options()
+		fixed, _ := o.Sources[0].Enlist(Listing{Address: "app1:80"})
+		fixed.Weight = 3
+		p := New(o, []Member{fixed})
+		start(t, p)
+		time.Sleep(time.Second)
+		want(t, p, "app1 app2")
+		if w := p.Status().Upstreams[0].Weight; w != 3 {
+			t.Errorf("weight %d: the config's word must count", w)
+		}
+	})
+}
+
+// TestFlapping is an hour of coming and going, after which nothing is left over:
+// the bubble would not end with a goroutine in it.
+func TestFlapping(t *testing.T) {
+	const size = 1000
+	synctest.Test(t, func(t *testing.T) {
+		n := &names{apps: make(map[string]*app)}
+		for i := range size {
+			n.list = append(n.list, fmt.Sprintf("app%d:80", i))
+		}
+		all := slices.Clone(n.list)
+		o := n.options()
+		p, b := New(o, nil), NewProber(128)
+		p.Start(b)
+		for minute := range 60 {
+			time.Sleep(time.Minute)
+			n.set(func() {
+				n.list = all[:size/2+minute*7]
+				for i, address := range n.list {
+					if a := n.apps[address]; a != nil && i%3 == minute%3 {
+						a.set([]cause.Cause{"", cause.ConnectionRefused, cause.HTTPResponseTimeout}[minute%3])
+					}
+				}
+			})
+			pick(p, new(Request))
+		}
+		p.Stop()
+		b.Stop()
+		p.Release()
+		time.Sleep(hold + time.Second)
+		left := 0
+		upstreams.Range(func(key, _ any) bool {
+			if key.(Key).Check == o.Sources[0].Key {
+				left++
+			}
+			return true
+		})
+		if _, listed := lists.References(o.Sources[0].Key); left > 0 || listed {
+			t.Errorf("%d upstreams are left, list %v", left, listed)
+		}
+	})
+}
+
+// TestOutageBeginsWhenTheLastIsGone: an outage is dated by when the pool went down,
+// not by an upstream that was out long before: requests are held from then on.
+func TestOutageBeginsWhenTheLastIsGone(t *testing.T) {
+	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *names) {
+		n.apps["app1:80"].set(cause.ConnectionRefused)
+		time.Sleep(time.Hour)
+		n.set(func() { n.list = []string{"app1:80"} })
+		for range 10 * int(grace/time.Second) {
+			if p.Status().State == Down {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		down, since := p.Outage()
+		if !down || time.Since(since) > time.Second {
+			t.Fatalf("down %v, since %v ago", down, time.Since(since))
+		}
+		n.apps["app1:80"].set("")
+		if got := pick(p, new(Request)); got != "app1:80" {
+			t.Errorf("picked %q, want the one that came back while it was held", got)
+		}
+	})
+}

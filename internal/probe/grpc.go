@@ -1,0 +1,198 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/health"
+)
+
+const (
+	// frameHead is what precedes each message, in bytes: whether it is
+	// compressed, and its length.
+	frameHead = 5
+	// maxMessage bounds the messages of both sides, in bytes. Those of the
+	// health service hold a name or a number.
+	maxMessage = 4 << 10
+)
+
+// GRPC checks that an upstream says SERVING when it is asked by the standard
+// health checking protocol of gRPC (grpc.health.v1.Health/Check).
+//
+// It is made by hand rather than with a gRPC client so that it goes over the
+// connections, TLS and sockets of requests. It sends no grpc-timeout: breaking
+// the stream off says the same, and two clocks would only race for the cause.
+// As for [HTTP], how long a header may be is up to the transport.
+type GRPC struct {
+	// URL of the server: scheme, host and port. The path of the method is
+	// added to it.
+	URL string
+	// Host overrides the authority. Default: Header's Host, else the URL's.
+	Host string
+	// Service to ask for, at most 4 KiB. Default: the server as a whole.
+	Service string
+	// Header is the metadata to send. What the protocol prescribes prevails.
+	Header http.Header
+	// Timeout bounds all of the check. Default: none but that of the context.
+	Timeout time.Duration
+	// Transport makes the request and gives up when its context ends. It has
+	// to speak HTTP/2, over TLS or without (h2c), as the URL says. Default:
+	// [http.DefaultTransport], which does so over TLS only.
+	Transport http.RoundTripper
+}
+
+// Probe asks once. If ctx ends before there is a result, its cause is
+// [cause.ClientGone] and it says nothing.
+func (p *GRPC) Probe(ctx context.Context) health.Result {
+	return run(ctx, p.Timeout, exchange{
+		transport: p.Transport, request: p.request, redirect: stay, judge: p.judge,
+	}.check)
+}
+
+// stay follows no redirect: gRPC has none.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+func (p *GRPC) request(ctx context.Context) (*http.Request, error) {
+	message, err := proto.Marshal(&grpc_health_v1.HealthCheckRequest{Service: p.Service})
+	if err != nil {
+		return nil, fmt.Errorf("naming the service: %w", err)
+	}
+	size := len(message)
+	if size > maxMessage {
+		return nil, errors.New("the name of the service is too long")
+	}
+	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(size))
+	target := strings.TrimSuffix(p.URL, "/") + grpc_health_v1.Health_Check_FullMethodName
+	// The client can send a body of this type again when a server that is
+	// about to close the connection did not take the stream.
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(append(frame, message...)))
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	configure(req, p.Host, p.Header)
+	req.Header.Set("Content-Type", "application/grpc")
+	req.Header.Set("Te", "trailers")
+	return req, nil
+}
+
+// judge reads all of an answer: what counts is at its end.
+func (p *GRPC) judge(ctx context.Context, resp *http.Response, now *phase) *failure {
+	switch {
+	case resp.ProtoMajor < 2:
+		return notGRPC("the answer is %s, but gRPC needs HTTP/2 (h2c without TLS)", resp.Proto)
+	case resp.StatusCode != http.StatusOK:
+		return saidNo("HTTP status %d, expected 200", resp.StatusCode)
+	case !isGRPC(resp.Header.Get("Content-Type")):
+		return notGRPC("the content type %q is not that of gRPC", resp.Header.Get("Content-Type"))
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, frameHead+maxMessage+1))
+	if err != nil {
+		return failedBy(ctx, err, now.late())
+	}
+	if len(body) > frameHead+maxMessage {
+		return notGRPC("the answer is longer than %d bytes", frameHead+maxMessage)
+	}
+	end := resp.Trailer
+	if len(body) == 0 && end.Get("Grpc-Status") == "" {
+		end = resp.Header // an answer that is only trailers begins with its end
+	}
+	if f := p.judgeEnd(end); f != nil {
+		return f
+	}
+	return judgeBody(body)
+}
+
+// judgeEnd tells from the trailers whether the call succeeded.
+func (p *GRPC) judgeEnd(end http.Header) *failure {
+	text := end.Get("Grpc-Status")
+	if text == "" {
+		return notGRPC("the answer ends without a grpc-status")
+	}
+	status, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return notGRPC("%q is no grpc-status", text)
+	}
+	var note string
+	switch code := codes.Code(status); code {
+	case codes.OK:
+		return nil
+	case codes.Unimplemented:
+		note = ", the app has no health service"
+	case codes.NotFound:
+		note = fmt.Sprintf(", the app does not know the service %q", p.Service)
+	default:
+	}
+	if message := end.Get("Grpc-Message"); message != "" {
+		if plain, err := url.PathUnescape(message); err == nil {
+			message = plain
+		}
+		note += ": " + message
+	}
+	return saidNo("grpc-status %d (%v)%s", status, codes.Code(status), note)
+}
+
+// judgeBody tells from the one message of a call that succeeded how the
+// service is.
+func judgeBody(body []byte) *failure {
+	message, err := unframe(body)
+	if err != nil {
+		return notGRPC("the answer %v", err)
+	}
+	var answer grpc_health_v1.HealthCheckResponse
+	if err := proto.Unmarshal(message, &answer); err != nil {
+		return notGRPC("the answer is not that of a health service: %v", err)
+	}
+	if answer.Status != grpc_health_v1.HealthCheckResponse_SERVING {
+		return saidNo("the service is %v, expected SERVING", answer.Status)
+	}
+	return nil
+}
+
+// unframe returns the message that is all of body.
+func unframe(body []byte) ([]byte, error) {
+	if len(body) < frameHead {
+		return nil, fmt.Errorf("has no message (%d bytes)", len(body))
+	}
+	message := body[frameHead:]
+	switch length := int64(binary.BigEndian.Uint32(body[1:])); {
+	case body[0] != 0:
+		return nil, fmt.Errorf("has flags %#x, and nobody asked for compression", body[0])
+	case length > int64(len(message)):
+		return nil, fmt.Errorf("has %d bytes of a message of %d", len(message), length)
+	case length < int64(len(message)):
+		return nil, fmt.Errorf("has %d bytes after its message", int64(len(message))-length)
+	default:
+		return message, nil
+	}
+}
+
+// isGRPC knows the type with a format ("+proto") or a parameter, but not
+// gRPC-Web, which frames its trailers.
+func isGRPC(contentType string) bool {
+	rest, ok := strings.CutPrefix(strings.ToLower(contentType), "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
+
+// saidNo is an answer that was understood.
+func saidNo(format string, args ...any) *failure {
+	return &failure{cause: cause.UnexpectedStatus, detail: fmt.Sprintf(format, args...)}
+}
+
+// notGRPC is an answer that breaks the protocol.
+func notGRPC(format string, args ...any) *failure {
+	return &failure{cause: cause.HTTPProtocolError, detail: fmt.Sprintf(format, args...)}
+}

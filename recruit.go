@@ -1,0 +1,156 @@
+package healthpool
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/healthpool/caddy-healthpool/internal/option"
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+// recruiter makes members of a pool: of what the config names, and of what its
+// sources list.
+type recruiter struct {
+	u     *HealthPoolUpstreams
+	proxy *reverseproxy.Handler
+}
+
+// fixed are the members that the config names.
+func (r recruiter) fixed() ([]pool.Member, error) {
+	addresses, err := r.u.addresses()
+	if err != nil {
+		return nil, err
+	}
+	members := make([]pool.Member, len(addresses))
+	for i, addr := range addresses {
+		if members[i], err = r.member(addr, r.u.Upstreams[i]); err != nil {
+			return nil, err
+		}
+	}
+	return members, nil
+}
+
+// enlist makes a member of what a source lists.
+func (r recruiter) enlist(l pool.Listing) (pool.Member, error) {
+	addr, err := option.Address("source", l.Address)
+	if err != nil {
+		return pool.Member{}, err
+	}
+	return r.member(addr, PoolUpstream{MaxRequests: l.MaxRequests})
+}
+
+func (r recruiter) member(addr caddy.NetworkAddress, up PoolUpstream) (pool.Member, error) {
+	spec := up.spec(r.u.Spec)
+	c, err := spec.For(addr, func() http.RoundTripper { return r.proxy.Transport }) // it may be set after us
+	return pool.Member{
+		Key:      pool.Key{Address: dialString(addr), Check: digest(spec, r.proxy.Transport, trust(r.proxy.Transport))},
+		HostPort: addr.JoinHostPort(0), Check: c,
+		Weight: max(up.Weight, 1), MaxRequests: up.MaxRequests, Backup: up.Backup,
+	}, err
+}
+
+// source makes a source of the pool of one of reverse_proxy's.
+func (r recruiter) source(s pool.CaddySource, written json.RawMessage) pool.Source {
+	return pool.Source{
+		Name: s.Name(), Key: digest(written, r.u.Spec), Read: s.Read, Enlist: r.enlist,
+	}
+}
+
+// loadSources loads the modules of the sources.
+func (u *HealthPoolUpstreams) loadSources(ctx caddy.Context) error {
+	if len(u.SourcesRaw) == 0 {
+		return nil
+	}
+	modules, err := ctx.LoadModule(u, "SourcesRaw")
+	if err != nil {
+		return fmt.Errorf("source: loading: %w", err)
+	}
+	for _, m := range modules.([]any) {
+		s, ok := m.(reverseproxy.UpstreamSource)
+		if _, itself := m.(*HealthPoolUpstreams); !ok || itself {
+			return fmt.Errorf("source: must be another upstream source, got %T", m)
+		}
+		if a, ok := s.(*reverseproxy.AUpstreams); ok {
+			a.Refresh = 1 // it cannot be told to forget what it has cached
+		}
+		u.sources = append(u.sources, pool.CaddySource{UpstreamSource: s})
+	}
+	return nil
+}
+
+// addresses returns the upstreams as network addresses: each one valid and there
+// only once.
+func (u *HealthPoolUpstreams) addresses() ([]caddy.NetworkAddress, error) {
+	out := make([]caddy.NetworkAddress, 0, len(u.Upstreams))
+	seen := make(map[caddy.NetworkAddress]bool, len(u.Upstreams))
+	for _, up := range u.Upstreams {
+		addr, err := option.Address(up.option(), up.Dial)
+		if err != nil {
+			return nil, err
+		}
+		addr.Host = strings.ToLower(addr.Host)
+		if seen[addr] {
+			return nil, fmt.Errorf("%s: must name each upstream once, got %q twice", up.option(), up.Dial)
+		}
+		seen[addr] = true
+		out = append(out, addr)
+	}
+	return out, nil
+}
+
+// option is the one that names this upstream.
+func (up PoolUpstream) option() string {
+	switch {
+	case up != PoolUpstream{Dial: up.Dial, Backup: up.Backup}:
+		return "upstream"
+	case up.Backup:
+		return "backup"
+	}
+	return "to"
+}
+
+// firstName is what a pool without a name is called after.
+func (u *HealthPoolUpstreams) firstName() string {
+	if len(u.Upstreams) > 0 {
+		return u.Upstreams[0].Dial
+	}
+	return u.sources[0].Name()
+}
+
+// dialString is how reverse_proxy is told to dial an address.
+func dialString(addr caddy.NetworkAddress) string {
+	if addr.Network == "tcp" {
+		return addr.JoinHostPort(0)
+	}
+	return addr.String()
+}
+
+// trust names the authorities that a transport trusts, if not those of the system.
+// Its configuration does not tell any more: loading a module takes that away.
+func trust(transport http.RoundTripper) [][]byte {
+	t, ok := transport.(*reverseproxy.HTTPTransport)
+	if !ok || t.Transport == nil || t.Transport.TLSClientConfig == nil || t.Transport.TLSClientConfig.RootCAs == nil {
+		return nil
+	}
+	return t.Transport.TLSClientConfig.RootCAs.Subjects() //nolint:staticcheck // these are never the system's, of which it does not know all
+}
+
+// digest tells whether two things are configured alike.
+func digest(parts ...any) string {
+	sum := sha256.New()
+	for _, part := range parts {
+		encoded, err := json.Marshal(part)
+		if err != nil { // then it is not from a config, and stands for itself
+			encoded = fmt.Appendf(nil, "%T %p", part, part)
+		}
+		sum.Write(append(encoded, 0))
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
