@@ -33,7 +33,7 @@ func TestREADME(t *testing.T) {
 
 // TestEveryFieldHasAnOption keeps what JSON and Caddyfiles can say the same.
 func TestEveryFieldHasAnOption(t *testing.T) {
-	other := map[string]string{"upstreams": "to", "links": "link", "hold_max": "hold"}
+	other := map[string]string{"upstreams": "to", "sources": "source", "links": "link", "hold_max": "hold"}
 	for _, tt := range []struct {
 		config  any
 		options []string

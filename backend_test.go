@@ -1,0 +1,172 @@
+package healthpool_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// backend is an app at a fixed address that can be stopped and started again.
+type backend struct {
+	t       *testing.T
+	addr    string
+	handler http.Handler
+	// hits counts the requests but checkPath, checks the others.
+	hits, checks atomic.Int64
+	// failChecks makes checks answer 500.
+	failChecks atomic.Bool
+	server     *http.Server
+}
+
+// checkPath is where tests have health_uri point to.
+const checkPath = "/healthz"
+
+// newBackend starts an app that answers every request with its name.
+func newBackend(t *testing.T, name string) *backend {
+	t.Helper()
+	return newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })
+}
+
+// newBackendFunc starts an app with the given handler.
+func newBackendFunc(t *testing.T, handler http.HandlerFunc) *backend {
+	t.Helper()
+	b := newStoppedBackend(t, handler)
+	b.start()
+	return b
+}
+
+// newStoppedBackend returns an app that does not run yet.
+func newStoppedBackend(t *testing.T, handler http.HandlerFunc) *backend {
+	t.Helper()
+	b := &backend{t: t, addr: deadAddress(t), handler: handler}
+	t.Cleanup(b.stop)
+	return b
+}
+
+func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != checkPath {
+		b.hits.Add(1)
+		b.handler.ServeHTTP(w, r)
+		return
+	}
+	b.checks.Add(1)
+	if b.failChecks.Load() {
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+func (b *backend) start() {
+	b.t.Helper()
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", b.addr)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.server = &http.Server{Handler: b, ErrorLog: log.New(io.Discard, "", 0)}
+	go b.server.Serve(listener) //nolint:errcheck // it ends with the listener
+}
+
+// stop ends the app at once, with all its connections. A second call does nothing.
+func (b *backend) stop() {
+	if b.server != nil {
+		_ = b.server.Close()
+	}
+}
+
+// rawBackend starts a server that hands each connection to f, which need not
+// close it. It returns its address.
+func rawBackend(t *testing.T, f func(net.Conn)) string {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", deadAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	t.Cleanup(conns.Wait)
+	t.Cleanup(func() { _ = listener.Close() })
+	conns.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer conn.Close()
+				f(conn)
+			})
+		}
+	})
+	return listener.Addr().String()
+}
+
+// request reads what there is of a request, which has been sent then.
+func request(conn net.Conn) { _, _ = conn.Read(make([]byte, 4096)) }
+
+// reply returns a handler for rawBackend that answers a request with text.
+func reply(text string) func(net.Conn) {
+	return func(conn net.Conn) {
+		request(conn)
+		_, _ = io.WriteString(conn, text)
+	}
+}
+
+// hang is a handler for rawBackend that says nothing until the other side ends.
+func hang(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+// tlsBackend starts an app that speaks TLS, and returns its address and the file
+// of the certificate to trust.
+func tlsBackend(t *testing.T, name string, configure func(*httptest.Server)) (addr, certificate string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, name)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.TLS = new(tls.Config)
+	if configure != nil {
+		configure(server)
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	certificate = filepath.Join(t.TempDir(), "ca.pem")
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
+	if err := os.WriteFile(certificate, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return server.Listener.Addr().String(), certificate
+}
+
+// nameServer starts a DNS server that knows no name, or with silent never
+// answers. It returns its address.
+func nameServer(t *testing.T, silent bool) string {
+	t.Helper()
+	conn, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	go func() {
+		for {
+			query := make([]byte, 512)
+			n, from, err := conn.ReadFrom(query)
+			if err != nil {
+				return
+			}
+			if !silent && n > 3 {
+				query[2] |= 0x80             // a response
+				query[3] = query[3]&0xf0 | 3 // NXDOMAIN
+				_, _ = conn.WriteTo(query[:n], from)
+			}
+		}
+	}()
+	return conn.LocalAddr().String()
+}

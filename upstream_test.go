@@ -1,0 +1,179 @@
+package healthpool_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// steady answers with name after d, so that latencies differ as a test wants.
+func steady(name string, d time.Duration) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(d)
+		fmt.Fprint(w, name)
+	}
+}
+
+// TestWeight gives the slower of two ten times the weight of the other, which
+// would get everything without it.
+func TestWeight(t *testing.T) {
+	heavy, light := newBackendFunc(t, steady("heavy", 6*time.Millisecond)), newBackendFunc(t, steady("light", 2*time.Millisecond))
+	s := run(t, fmt.Sprintf("healthpool {\nupstream %s {\nweight 10\n}\nto %s\nslow_start off\n}", heavy.addr, light.addr))
+	s.awaitPool("up")
+	if a, b := s.upstream(heavy.addr).Weight, s.upstream(light.addr).Weight; a != 10 || b != 1 {
+		t.Errorf("the weights are shown as %d and %d", a, b)
+	}
+	for range 60 {
+		s.get("/")
+	}
+	if n := heavy.hits.Load(); n < 45 {
+		t.Errorf("the heavy one got %d of 60 requests", n)
+	}
+}
+
+// crowd is an app that keeps its requests until they are let go.
+type crowd struct {
+	*backend
+	release chan struct{}
+	// inFlight is the number of requests now, most the most there were.
+	inFlight, most atomic.Int64
+}
+
+func newCrowd(t *testing.T) *crowd {
+	t.Helper()
+	c := &crowd{release: make(chan struct{})}
+	c.backend = newBackendFunc(t, func(_ http.ResponseWriter, r *http.Request) {
+		if n := c.inFlight.Add(1); n > c.most.Load() {
+			c.most.Store(n)
+		}
+		defer c.inFlight.Add(-1)
+		select {
+		case <-c.release:
+		case <-r.Context().Done():
+		}
+	})
+	return c
+}
+
+// TestMaxRequests checks that what is more than an app takes waits its turn.
+func TestMaxRequests(t *testing.T) {
+	for _, policy := range []string{"health_aware", "round_robin"} {
+		t.Run(policy, func(t *testing.T) {
+			c := newCrowd(t)
+			s := run(t, "healthpool {\nupstream "+c.addr+" {\nmax_requests 2\n}\nlb_policy "+policy+"\n}")
+			s.awaitPool("up")
+			answers := make([]<-chan response, 6)
+			for i := range answers {
+				answers[i] = s.ask(t.Context(), "POST", "/", "body")
+			}
+			s.awaitHeld(4)
+			if u := s.upstream(c.addr); c.inFlight.Load() != 2 || policy == "health_aware" && u.InFlight != 2 {
+				t.Errorf("the app has %d requests, want 2: %+v", c.inFlight.Load(), u)
+			}
+			close(c.release)
+			for _, answer := range answers {
+				if got := <-answer; got.status != http.StatusOK {
+					t.Errorf("got %d %s", got.status, got.body)
+				}
+			}
+			if n := c.most.Load(); n != 2 {
+				t.Errorf("the app had %d requests at once, want 2", n)
+			}
+		})
+	}
+}
+
+// TestCrowdedForTooLong checks what is told to those who waited in vain for an app
+// that works, but has its hands full.
+func TestCrowdedForTooLong(t *testing.T) {
+	for _, policy := range []string{"health_aware", "round_robin"} {
+		t.Run(policy, func(t *testing.T) {
+			c := newCrowd(t)
+			const hold = 150 * time.Millisecond
+			s := run(t, fmt.Sprintf("healthpool {\nupstream %s {\nmax_requests 1\n}\nhold %v\nlb_policy %s\n}", c.addr, hold, policy))
+			s.awaitPool("up")
+			answer := s.ask(t.Context(), "GET", "/", "")
+			await(t, "the app is busy", func() bool { return c.inFlight.Load() == 1 })
+			for range 2 { // the crowd is no outage: each request is given the time
+				got := s.get("/", acceptProblem...)
+				p := got.problem(t)
+				expect(t, got, map[string]bool{
+					"status": got.status == http.StatusServiceUnavailable, "cause": p.Cause == "connection_limit_reached",
+					"request_fate": p.RequestFate == "not_sent", "took": got.took >= hold && got.took < 10*hold,
+				})
+			}
+			if state := s.pool().State; state != "up" {
+				t.Errorf("the pool is %s", state)
+			}
+			close(c.release)
+			if got := <-answer; got.status != http.StatusOK {
+				t.Errorf("got %d %s", got.status, got.body)
+			}
+		})
+	}
+}
+
+// TestBackup checks that backups are used only while no primary is usable, and
+// are left as soon as one is back.
+func TestBackup(t *testing.T) {
+	for name, option := range map[string]string{"backup": "backup %s", "in upstream": "upstream %s {\nbackup\n}"} {
+		for _, policy := range []string{"health_aware", "round_robin"} {
+			t.Run(name+" "+policy, func(t *testing.T) {
+				primary, backup := newBackend(t, "primary"), newBackend(t, "backup")
+				s := run(t, fmt.Sprintf("healthpool "+primary.addr+" {\n"+option+"\nhealth_down_interval 10ms\nhealth_passes 1\nlb_policy %s\n}", backup.addr, policy))
+				s.awaitPool("up")
+				if a, b := s.upstream(primary.addr).Tier, s.upstream(backup.addr).Tier; a != "primary" || b != "backup" {
+					t.Errorf("the tiers are %q and %q", a, b)
+				}
+				all := func(want string) {
+					t.Helper()
+					for range 20 {
+						if got := s.get("/"); got.body != want {
+							t.Fatalf("got %d %q, want the %s", got.status, got.body, want)
+						}
+					}
+				}
+				all("primary")
+				primary.stop()
+				all("backup")
+				primary.start()
+				await(t, "the primary is back", func() bool { return s.upstream(primary.addr).State == "healthy" })
+				all("primary")
+			})
+		}
+	}
+}
+
+// TestChecksOfOneUpstream has upstreams that pass only if they are checked as they
+// ask for, beside one that is checked like the pool.
+func TestChecksOfOneUpstream(t *testing.T) {
+	app := func() *backend {
+		return newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/own" {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+		})
+	}
+	uri, port, upstream, pool := app(), deadAddress(t), deadAddress(t), app()
+	health := newBackend(t, "well")
+	_, healthPort, _ := strings.Cut(health.addr, ":")
+	options := fmt.Sprintf("upstream %s {\nhealth_uri /own\n}\nupstream %s {\nhealth_port %s\n}\nupstream %s {\nhealth_upstream %s\n}\nto %s",
+		uri.addr, port, healthPort, upstream, health.addr, pool.addr)
+	t.Run("with checks of the pool", func(t *testing.T) {
+		s := run(t, "healthpool {\n"+options+"\nhealth_uri /\n}")
+		await(t, "all are known", func() bool { return s.pool().Healthy == 3 && s.upstream(pool.addr).LastCheck != nil })
+		checkStates(t, s.pool().Upstreams, "healthy", "healthy", "healthy", "unexpected_status")
+	})
+	t.Run("alone", func(t *testing.T) { // the others are checked by connecting
+		asked, was := uri.hits.Load(), pool.hits.Load()
+		s := run(t, "healthpool {\n"+options+"\nhealth_interval 20ms\n}")
+		s.awaitPool("up")
+		await(t, "one is asked for its URI", func() bool { return uri.hits.Load() > asked+2 })
+		if n := pool.hits.Load() - was; n > 0 {
+			t.Errorf("the one that has no URI was sent %d requests", n)
+		}
+	})
+}
