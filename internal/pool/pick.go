@@ -94,8 +94,7 @@ func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool 
 // begins to wait; but those of a big pool together only a thousand times a second.
 func (p *Pool) askForHeld() {
 	v, now, last := p.view.Load(), balance.Now(), p.asked.Load()
-	gap := max(askGap, time.Duration(len(v.members))*time.Millisecond)
-	if last != 0 && now-last < int64(gap) {
+	if last != 0 && now-last < int64(v.interval(askGap)) {
 		return
 	}
 	if p.asked.CompareAndSwap(last, now|1) { // 0 stands for never

@@ -5,6 +5,7 @@ package pool
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,10 +105,11 @@ type Pool struct {
 // New returns a pool whose upstreams are not checked yet: see Start. What was
 // known of them already is taken over. Release must be called in the end.
 func New(o Options, fixed []Member) *Pool {
+	o.Sources = slices.Clone(o.Sources) // each pool keeps its own
 	p := &Pool{Options: o, fixed: fixed, listed: make([][]Member, len(o.Sources)), began: time.Now()}
 	p.view.Store(new(view))
-	for i, s := range o.Sources {
-		p.listed[i] = s.recall()
+	for i := range p.Sources {
+		p.listed[i] = p.Sources[i].recall()
 	}
 	p.enroll(time.Now())
 	p.refreshNow()
@@ -146,7 +148,7 @@ func (p *Pool) Start(b *Prober) {
 	p.prober = b
 	p.running.Store(true)
 	for _, m := range p.members {
-		p.check(m)
+		p.check(m, b)
 	}
 	p.mu.Unlock()
 	for i := range p.Sources {
@@ -170,10 +172,7 @@ func (p *Pool) Stop() {
 // unbind ends the checks for p. Caller must hold p.mu.
 func (p *Pool) unbind() {
 	for _, m := range p.members {
-		if m.binding != nil {
-			m.unbind(m.binding)
-			m.binding = nil
-		}
+		m.uncheck()
 	}
 }
 
@@ -184,8 +183,7 @@ func (p *Pool) attend() {
 	attendant := NewProber(probes)
 	for _, m := range p.members {
 		if !m.bound() {
-			m.binding = &binding{prober: attendant, check: m.Check, policy: p.Policy}
-			m.bind(m.binding)
+			p.check(m, attendant)
 		}
 	}
 	p.attendant.Store(attendant)

@@ -151,6 +151,17 @@ func (r *Request) unwatched(ctx context.Context, end func()) {
 	r.current.forget = &stop
 }
 
+// take chooses until it has a place at the best, which may become full meanwhile.
+func (r *Request) take(choose func() (best, second *Member)) (best, second *Member) {
+	for {
+		best, second = choose()
+		if best == nil || best.take() {
+			r.taken = best
+			return best, second
+		}
+	}
+}
+
 // giveBack returns the place that was taken for r but not used.
 func (r *Request) giveBack() {
 	if m := r.taken; m != nil {

@@ -68,18 +68,27 @@ func (p *Pool) keepOrAdd(old, listed *Member) *Member {
 	m.mu.Lock()
 	m.pools = append(m.pools, p)
 	m.mu.Unlock()
-	p.check(m)
+	p.check(m, p.prober)
 	if old != nil { // only now: what both know stays
 		p.leave(old)
 	}
 	return m
 }
 
-// check has m checked if the pool is. Caller must hold p.mu.
-func (p *Pool) check(m *Member) {
-	if p.prober != nil && m.binding == nil {
-		m.binding = &binding{prober: p.prober, check: m.Check, policy: p.Policy}
+// check has m checked by b, if there is one and nobody checks it for p already.
+// Caller must hold p.mu.
+func (p *Pool) check(m *Member, b *Prober) {
+	if b != nil && m.binding == nil {
+		m.binding = &binding{prober: b, check: m.Check, policy: p.Policy}
 		m.bind(m.binding)
+	}
+}
+
+// uncheck takes check back.
+func (m *Member) uncheck() {
+	if m.binding != nil {
+		m.unbind(m.binding)
+		m.binding = nil
 	}
 }
 
@@ -105,9 +114,6 @@ func (p *Pool) leave(m *Member) {
 		m.pools = slices.Delete(slices.Clone(m.pools), i, i+1)
 	}
 	m.mu.Unlock()
-	if m.binding != nil {
-		m.unbind(m.binding)
-		m.binding = nil
-	}
+	m.uncheck()
 	_, _ = upstreams.Delete(m.Key) // there is nothing to destruct
 }

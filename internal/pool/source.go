@@ -25,6 +25,9 @@ type Source struct {
 	Read func(ctx context.Context) ([]Listing, error)
 	// Enlist makes a member of what is listed; an error refuses it.
 	Enlist func(Listing) (Member, error)
+
+	// latest is the latest good list, which all pools with this source share.
+	latest *atomic.Pointer[[]Listing]
 }
 
 // Listing is an upstream that a source lists.
@@ -38,24 +41,14 @@ type Listing struct {
 var lists = caddy.NewUsagePool()
 
 // recall returns what was listed last, nil if nothing ever was.
-func (s Source) recall() []Member {
+func (s *Source) recall() []Member {
 	l, _ := lists.LoadOrStore(s.Key, new(atomic.Pointer[[]Listing]))
-	if last := l.(*atomic.Pointer[[]Listing]).Load(); last != nil {
+	s.latest = l.(*atomic.Pointer[[]Listing])
+	if last := s.latest.Load(); last != nil {
 		members, _ := s.members(*last) // what was refused then was told then
 		return members
 	}
 	return nil
-}
-
-// remember keeps a good list.
-func (s Source) remember(list []Listing) {
-	lists.Range(func(key, l any) bool {
-		if key == s.Key {
-			l.(*atomic.Pointer[[]Listing]).Store(&list)
-			return false
-		}
-		return true
-	})
 }
 
 // forget takes recall back.
@@ -138,7 +131,7 @@ func (p *Pool) list(i int, list []Listing) error {
 	if len(members) == 0 && err != nil {
 		return err // nothing but nonsense: better what it said before
 	}
-	p.Sources[i].remember(list)
+	p.Sources[i].latest.Store(&list)
 	p.mu.Lock()
 	p.listed[i] = members
 	p.mu.Unlock()

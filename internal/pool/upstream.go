@@ -279,14 +279,12 @@ func jittered(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (1 - jitter + 2*jitter*rand.Float64()))
 }
 
-// urgent is the interval while requests are held for u: short, but with all the
-// upstreams of a big pool together no more than a thousand checks a second.
-// Caller must hold u.mu.
+// urgent is the interval while requests are held for u. Caller must hold u.mu.
 func (u *Upstream) urgent() time.Duration {
 	d := time.Duration(math.MaxInt64)
 	for _, p := range u.pools {
 		if p.queue.size.Load() > 0 {
-			d = min(d, max(urgentInterval, time.Duration(len(p.view.Load().members))*time.Millisecond))
+			d = min(d, p.view.Load().interval(urgentInterval))
 		}
 	}
 	return d

@@ -45,6 +45,12 @@ type view struct {
 
 func (v *view) down() bool { return v.state == Down }
 
+// interval is least, or as much more as keeps all the upstreams of a big pool
+// together to a thousand checks a second.
+func (v *view) interval(least time.Duration) time.Duration {
+	return max(least, time.Duration(len(v.members))*time.Millisecond)
+}
+
 // look makes a view of the upstreams as they are now. Caller must hold p.mu.
 func (p *Pool) look(now time.Time) *view {
 	v := &view{members: slices.Clone(p.members), slowStart: p.SlowStart, failOpen: p.FailOpen == FailOpenAlways}
@@ -156,24 +162,12 @@ func (v *view) chooseAny(r *Request) (best, second *Member) {
 
 // take is choose, with a place taken at the best.
 func (v *view) take(r *Request, paced bool) (best, second *Member) {
-	for {
-		best, second = v.choose(r, paced)
-		if best == nil || best.take() { // else it has just become full
-			r.taken = best
-			return best, second
-		}
-	}
+	return r.take(func() (best, second *Member) { return v.choose(r, paced) })
 }
 
 // takeAny is chooseAny, with a place taken at the best.
 func (v *view) takeAny(r *Request) (best, second *Member) {
-	for {
-		best, second = v.chooseAny(r)
-		if best == nil || best.take() {
-			r.taken = best
-			return best, second
-		}
-	}
+	return r.take(func() (best, second *Member) { return v.chooseAny(r) })
 }
 
 // pick returns the two best of those that may be picked.
