@@ -21,7 +21,10 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-const defaultMaxProbes = 128
+const (
+	defaultMaxProbes    = 128
+	defaultSyncInterval = caddy.Duration(5 * time.Second)
+)
 
 // App runs the pools of one config: it checks their upstreams while the config
 // is in use. It needs no configuration of its own.
@@ -30,8 +33,14 @@ type App struct {
 	// Default: 128.
 	MaxProbes int `json:"max_probes,omitempty"`
 
-	logger *zap.Logger
-	prober *pool.Prober
+	// How often drains and maintenance are read from Caddy's storage, which
+	// other Caddys may share; 0 is off: they are read at the start only, and
+	// those that are ordered here are stored. Default: 5s.
+	SyncInterval *caddy.Duration `json:"sync_interval,omitempty"`
+
+	logger  *zap.Logger
+	prober  *pool.Prober
+	intents *intents
 	// pools are in the order of the config, polls by their poll tokens.
 	pools []joined
 	polls map[string]*pool.Pool
@@ -48,17 +57,21 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision sets a up.
 func (a *App) Provision(ctx caddy.Context) error {
 	option.Default(&a.MaxProbes, defaultMaxProbes)
+	option.DefaultTo(&a.SyncInterval, defaultSyncInterval)
 	if err := a.Validate(); err != nil {
 		return err
 	}
 	a.logger = ctx.Logger()
 	a.prober = pool.NewProber(a.MaxProbes)
 	a.polls = make(map[string]*pool.Pool)
+	a.intents = newIntents(a, ctx.Storage())
 	return nil
 }
 
 // Validate checks the options.
-func (a *App) Validate() error { return option.AtLeast("max_probes", a.MaxProbes, 1) }
+func (a *App) Validate() error {
+	return errors.Join(option.AtLeast("max_probes", a.MaxProbes, 1), option.ZeroOrMore("sync_interval", a.SyncInterval))
+}
 
 // Start begins to check the upstreams of all pools.
 func (a *App) Start() error {
@@ -66,12 +79,14 @@ func (a *App) Start() error {
 		operator.Report(&p.Options, a.logger) // by now it has its name
 		p.Start(a.prober)
 	}
+	a.intents.Start()
 	return nil
 }
 
 // Stop ends what Start began and waits for it. What is known of the upstreams
 // stays, for a config that takes over.
 func (a *App) Stop() error {
+	a.intents.Stop()
 	for _, p := range a.pools {
 		p.Stop()
 	}
@@ -84,6 +99,7 @@ func (a *App) Cleanup() error {
 	for _, p := range a.pools {
 		p.Release()
 	}
+	a.intents.release()
 	return nil
 }
 
@@ -125,6 +141,7 @@ func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, sources 
 		first = u.firstName()
 	}
 	p := pool.New(o, members)
+	p.Intend(a.intents.Of(p.Name))
 	a.pools = append(a.pools, joined{p, whole, first})
 	a.polls[o.Token] = p
 	return p, nil

@@ -1,7 +1,6 @@
 package healthpool
 
 import (
-	"encoding/json"
 	"maps"
 	"strconv"
 	"strings"
@@ -178,26 +177,44 @@ func (u *HealthPoolUpstreams) parseHold(d *caddyfile.Dispenser) error {
 }
 
 var pageOptions = option.Block[handler]{
-	"service":     func(n *handler, d *tokens) error { return option.Word(d, &n.Service) },
-	"message":     func(n *handler, d *tokens) error { return option.Word(d, &n.Message) },
-	"link":        (*handler).parseLink,
-	"template":    func(n *handler, d *tokens) error { return option.Word(d, &n.Template) },
-	"status":      func(n *handler, d *tokens) error { return option.Number(d, &n.Status, 400, 599) },
-	"retry_after": func(n *handler, d *tokens) error { return option.DurationOrOff(d, &n.RetryAfter) },
-	"refresh":     (*handler).parseRefresh,
-	"pass":        func(n *handler, d *tokens) error { return option.Flag(d, &n.Pass) },
+	"service":      func(n *handler, d *tokens) error { return option.Word(d, &n.Service) },
+	"message":      func(n *handler, d *tokens) error { return option.Word(d, &n.Message) },
+	"link":         (*handler).parseLink,
+	"logo":         func(n *handler, d *tokens) error { return option.Word(d, &n.Logo) },
+	"color":        (*handler).parseColor,
+	"languages":    func(n *handler, d *tokens) error { return option.Words(d, &n.Languages) },
+	"translate":    (*handler).parseTranslate,
+	"template":     func(n *handler, d *tokens) error { return option.Word(d, &n.Template) },
+	"status":       func(n *handler, d *tokens) error { return option.Number(d, &n.Status, 400, 599) },
+	"retry_after":  func(n *handler, d *tokens) error { return option.DurationOrOff(d, &n.RetryAfter) },
+	"refresh":      (*handler).parseRefresh,
+	"intercept":    func(n *handler, d *tokens) error { return option.Statuses(d, &n.Intercept) },
+	"proxy_status": func(n *handler, d *tokens) error { return option.Word(d, &n.ProxyStatus) },
+	"cors":         func(n *handler, d *tokens) error { return option.Words(d, &n.CORS) },
+	"event_stream": func(n *handler, d *tokens) error { return option.Word(d, &n.EventStream) },
+	"details":      func(n *handler, d *tokens) error { return option.Words(d, &n.Details) },
+	"pass":         func(n *handler, d *tokens) error { return option.Flag(d, &n.Pass) },
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	no_healthy_upstream [<matcher>] {
-//	    service     <name>
-//	    message     <text>
-//	    link        <label> <url>
-//	    template    <file>
-//	    status      <code>
-//	    retry_after <duration>|off
-//	    refresh     off
+//	    service      <name>
+//	    message      <text>
+//	    link         <label> <url>
+//	    logo         <file>
+//	    color        "<#rrggbb>"
+//	    languages    <tag>...
+//	    translate    <tag> <key> <text>
+//	    template     <file>
+//	    status       <code>
+//	    retry_after  <duration>|off
+//	    refresh      off
+//	    intercept    <status>|<class>...
+//	    proxy_status <name>
+//	    cors         <origin>...
+//	    event_stream hold
+//	    details      <cidr>...
 //	    pass
 //	}
 func (n *NoHealthyUpstream) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -215,6 +232,33 @@ func (n *NoHealthyUpstream) parseLink(d *caddyfile.Dispenser) error {
 		return d.Errf("link: must have a label and a URL, got %q", strings.Join(args, " "))
 	}
 	n.Links = append(n.Links, errorpage.Link{Label: args[0], URL: args[1]})
+	return nil
+}
+
+func (n *NoHealthyUpstream) parseColor(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Err(`color: needs a value such as "#0b4884", in quotes: without them, # begins a comment`)
+	}
+	n.Color = d.Val()
+	return nil
+}
+
+func (n *NoHealthyUpstream) parseTranslate(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 3 {
+		return d.Errf("translate: must have a language, a key and a text, got %q", strings.Join(args, " "))
+	}
+	tag, key := args[0], args[1]
+	if n.Translate[tag][key] != "" {
+		return d.Errf("translate: must replace each sentence once, got %s %s twice", tag, key)
+	}
+	if n.Translate == nil {
+		n.Translate = make(map[string]map[string]string)
+	}
+	if n.Translate[tag] == nil {
+		n.Translate[tag] = make(map[string]string)
+	}
+	n.Translate[tag][key] = args[2]
 	return nil
 }
 
@@ -236,13 +280,15 @@ func parseNoHealthyUpstream(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler
 }
 
 var appOptions = option.Block[App]{
-	"max_probes": func(a *App, d *tokens) error { return option.Number(d, &a.MaxProbes, 1, 0) },
+	"max_probes":    func(a *App, d *tokens) error { return option.Number(d, &a.MaxProbes, 1, 0) },
+	"sync_interval": func(a *App, d *tokens) error { return option.DurationOrOff(d, &a.SyncInterval) },
 }
 
 // parseGlobal reads the global option. Syntax:
 //
 //	healthpool {
-//	    max_probes <number>
+//	    max_probes    <number>
+//	    sync_interval <duration>|off
 //	}
 func parseGlobal(d *caddyfile.Dispenser, _ any) (any, error) {
 	a := new(App)
@@ -254,106 +300,4 @@ func parseGlobal(d *caddyfile.Dispenser, _ any) (any, error) {
 		return nil, err
 	}
 	return httpcaddyfile.App{Name: "healthpool", Value: caddyconfig.JSON(a, nil)}, nil
-}
-
-// parseShort reads the short form. Syntax:
-//
-//	healthpool [<matcher>] [<upstreams...>] {
-//	    <any option of dynamic healthpool>
-//	    page {
-//	        <any option of no_healthy_upstream>
-//	    }
-//	    <any option of reverse_proxy>
-//	}
-//
-// It is a no_healthy_upstream around a reverse_proxy with dynamic healthpool,
-// lb_policy health_aware and lb_retries 5.
-func parseShort(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	h.Next() // the name of the directive
-	matcher, err := h.ExtractMatcherSet()
-	if err != nil {
-		return nil, err
-	}
-	h.Next()
-	parts, err := splitShort(h.Dispenser)
-	if err != nil {
-		return nil, err
-	}
-	page, source, proxy := new(NoHealthyUpstream), new(HealthPoolUpstreams), new(reverseproxy.Handler)
-	for _, part := range []struct {
-		tokens []caddyfile.Token
-		to     caddyfile.Unmarshaler
-	}{{parts.page, page}, {parts.source, source}, {parts.proxy, proxy}} {
-		if err := part.to.UnmarshalCaddyfile(caddyfile.NewDispenser(part.tokens)); err != nil {
-			return nil, err
-		}
-	}
-	if err := proxy.FinalizeUnmarshalCaddyfile(h); err != nil {
-		return nil, err
-	}
-	if proxy.DynamicUpstreamsRaw != nil {
-		return nil, h.Err("dynamic: must not be given in healthpool, which is the source itself")
-	}
-	proxy.DynamicUpstreamsRaw = caddyconfig.JSONModuleObject(source, "source", "healthpool", nil)
-	setBalance(proxy)
-	route := caddyhttp.Route{HandlersRaw: []json.RawMessage{
-		caddyconfig.JSONModuleObject(page, "handler", "no_healthy_upstream", nil),
-		caddyconfig.JSONModuleObject(proxy, "handler", "reverse_proxy", nil),
-	}}
-	if matcher != nil {
-		route.MatcherSetsRaw = []caddy.ModuleMap{matcher}
-	}
-	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}, nil
-}
-
-// setBalance sets what makes the most of the source, where the owner said nothing.
-func setBalance(proxy *reverseproxy.Handler) {
-	if proxy.LoadBalancing == nil {
-		proxy.LoadBalancing = new(reverseproxy.LoadBalancing)
-	}
-	lb := proxy.LoadBalancing
-	if lb.SelectionPolicyRaw == nil {
-		lb.SelectionPolicyRaw = caddyconfig.JSONModuleObject(new(HealthAwareSelection), "policy", "health_aware", nil)
-	}
-	if lb.Retries == 0 && lb.TryDuration == 0 {
-		lb.Retries = shortRetries
-	}
-}
-
-const shortRetries = 5
-
-// shortParts are the short form taken apart: the tokens of each directive that it
-// stands for.
-type shortParts struct{ page, source, proxy []caddyfile.Token }
-
-// splitShort takes the short form apart. What is not ours is for reverse_proxy.
-func splitShort(d *caddyfile.Dispenser) (parts shortParts, err error) {
-	head := d.Token()
-	source := []caddyfile.Token{head}
-	for d.NextArg() {
-		source = append(source, d.Token())
-	}
-	head.Text = "reverse_proxy"
-	parts.page, parts.proxy = []caddyfile.Token{head}, []caddyfile.Token{head}
-	var ours, theirs []caddyfile.Token
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		segment := d.NextSegment()
-		switch {
-		case name == "page" && parts.page[0].Text == name:
-			return parts, d.Err("page: must be given once, but is already specified")
-		case name == "page":
-			parts.page = segment
-		case sourceOptions[name] != nil:
-			ours = append(ours, segment...)
-		case pageOptions[name] != nil:
-			return parts, d.Errf("%s: must be given inside of page { }", name)
-		case appOptions[name] != nil:
-			return parts, d.Errf("%s: must be given in the global option healthpool", name)
-		default:
-			theirs = append(theirs, segment...)
-		}
-	}
-	parts.source, parts.proxy = option.Braced(source, ours), option.Braced(parts.proxy, theirs)
-	return parts, nil
 }

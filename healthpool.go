@@ -269,6 +269,8 @@ func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Ups
 	switch {
 	case rec.Poll:
 		return nil, nil
+	case u.closedTo(r, rec):
+		return nil, nil
 	case u.ranked:
 		return rec.Offer(u.pool.Pick(r.Context(), &rec.Request)), nil
 	}
@@ -278,6 +280,17 @@ func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Ups
 		out[i] = &reverseproxy.Upstream{Dial: up.Dial(), MaxRequests: up.MaxRequests}
 	}
 	return out, nil
+}
+
+// closedTo reports whether the pool is in maintenance, and not for the client of r.
+func (u *HealthPoolUpstreams) closedTo(r *http.Request, rec *exchange.Record) bool {
+	closed := u.pool.Maintenance()
+	if closed == nil {
+		return false
+	}
+	client, err := exchange.Client(r)
+	rec.Admitted = err == nil && closed.Admits(client)
+	return !rec.Admitted
 }
 
 // ResetCache is told that the attempt before failed and another is to follow.

@@ -23,10 +23,8 @@ package healthpool
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"os"
-	"strconv"
+	"net/netip"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -40,7 +38,6 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/option"
 	"github.com/healthpool/caddy-healthpool/internal/outage"
 	"github.com/healthpool/caddy-healthpool/internal/page"
-	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
 func init() {
@@ -50,6 +47,7 @@ func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(new(operator.AdminAPI))
 	registerDirectives()
+	operator.RegisterCommands()
 }
 
 // NoHealthyUpstream wraps the handlers after it and answers in their place when
@@ -70,41 +68,44 @@ func init() {
 // `{http.no_healthy_upstream.retry_after}` | In how many seconds to try again; empty with `retry_after off`
 // `{http.no_healthy_upstream.pool}` | The name of the pool; empty without `dynamic healthpool`
 type NoHealthyUpstream struct {
-	// The name of the site as visitors know it.
-	// Default: the host that the request was for.
-	Service string `json:"service,omitempty"`
-
-	// One sentence of your own for visitors.
-	Message string `json:"message,omitempty"`
-
-	// Where visitors may go instead: a status page, support.
-	Links []page.Link `json:"links,omitempty"`
-
-	// The file of an html/template to use in place of the built-in page. It
-	// may use .Title .Status .Cause .Fate .Reference .RetryAfter .Service
-	// .Message .Links (each with .Label and .URL) .Lang .Dir and .Poll.
-	Template string `json:"template,omitempty"`
+	page.Options
 
 	// The status to answer with, from 400 to 599. Default: by the cause, 503
 	// without a usable upstream, 504 after a timeout, else 502.
 	Status int `json:"status,omitempty"`
 
 	// What to tell clients about when to try again; 0 is off: they are told
-	// nothing. Default: by how long the outage lasts already.
+	// nothing. Default: by when the next check may bring an upstream back, and
+	// by how long this outage and earlier ones lasted, from 1 s to 60 s.
 	RetryAfter *caddy.Duration `json:"retry_after,omitempty"`
 
 	// Whether the page looks by itself for the site to be back.
 	// Default: true.
 	Refresh *bool `json:"refresh,omitempty"`
 
+	// Statuses of upstreams whose responses to replace, too; a number from 1 to
+	// 5 is a class of them. All others pass untouched and unbuffered.
+	// Default: none.
+	Intercept []int `json:"intercept,omitempty"`
+
+	// What an EventSource gets: with hold, an empty stream that has it connect
+	// again, because it would give up for good on an error.
+	// Default: the error.
+	EventStream string `json:"event_stream,omitempty"`
+
+	// The addresses of clients, as IP addresses or CIDR ranges, that are shown
+	// on the page what is wrong with which upstream. Default: none.
+	Details []string `json:"details,omitempty"`
+
 	// Whether to set the placeholders only, and leave the error to
 	// handle_errors. Default: false.
 	Pass bool `json:"pass,omitempty"`
 
-	app      *App
-	logger   *zap.Logger
-	outages  *outage.Log
-	template *page.Template
+	app     *App
+	logger  *zap.Logger
+	outages *outage.Log
+	page    *page.Page
+	details []netip.Prefix
 }
 
 // CaddyModule returns the Caddy module information.
@@ -125,32 +126,42 @@ func (n *NoHealthyUpstream) Provision(ctx caddy.Context) error {
 	}
 	n.logger = ctx.Logger()
 	n.outages = &outage.Log{Summarise: operator.LogMore(n.logger)}
-	if n.Template != "" {
-		text, err := os.ReadFile(n.Template)
-		if err != nil {
-			return fmt.Errorf("template: reading: %w", err)
-		}
-		if n.template, err = page.ParseTemplate(string(text)); err != nil {
-			return fmt.Errorf("template: %s: %w", n.Template, err)
-		}
+	for _, cidr := range n.Details {
+		prefix, _ := caddyhttp.CIDRExpressionToPrefix(cidr) // Validate has tried it
+		n.details = append(n.details, prefix)
 	}
 	var err error
+	if n.page, err = page.New(n.Options); err != nil {
+		return err
+	}
 	n.app, err = appOf(ctx)
 	return err
 }
 
 // Validate checks the options.
 func (n *NoHealthyUpstream) Validate() error {
-	var errs []error
-	if s := n.Status; s != 0 && (s < 400 || s > 599) {
-		errs = append(errs, fmt.Errorf("status: must be from 400 to 599, got %d", s))
+	errs := []error{n.Options.Validate(), option.ZeroOrMore("retry_after", n.RetryAfter)}
+	if s := n.Status; s != 0 {
+		errs = append(errs, option.Within("status", s, 400, 599))
 	}
-	errs = append(errs, option.ZeroOrMore("retry_after", n.RetryAfter))
-	for _, l := range n.Links {
-		errs = append(errs, l.Validate())
+	for _, s := range n.Intercept {
+		if !option.IsStatus(s) {
+			errs = append(errs, fmt.Errorf("intercept: must be a status such as 503 or the first digit of a class, got %d", s))
+		}
+	}
+	if n.EventStream != "" && n.EventStream != hold {
+		errs = append(errs, fmt.Errorf("event_stream: must be %s, got %q", hold, n.EventStream))
+	}
+	for _, cidr := range n.Details {
+		if _, err := caddyhttp.CIDRExpressionToPrefix(cidr); err != nil {
+			errs = append(errs, fmt.Errorf("details: must be an IP address or a range such as 10.0.0.0/8, got %q", cidr))
+		}
 	}
 	return errors.Join(errs...)
 }
+
+// hold is the value of event_stream.
+const hold = "hold"
 
 // Cleanup sums up the outages that go on.
 func (n *NoHealthyUpstream) Cleanup() error {
@@ -175,7 +186,12 @@ func (n *NoHealthyUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request, ne
 	}
 	x := exchange.Watch(w, r)
 	defer x.End()
-	if err := next.ServeHTTP(x, r); err != nil {
+	x.Intercept(n.Intercept)
+	err := x.Serve(next)
+	switch {
+	case x.Intercepted():
+		return n.tell(x, r, x.Failure())
+	case err != nil:
 		return n.failed(x, r, err)
 	}
 	return nil
@@ -216,132 +232,8 @@ func (n *NoHealthyUpstream) failed(x *exchange.Exchange, r *http.Request, err er
 	case f.ClientGone():
 		x.ResponseWriter.WriteHeader(failure.StatusClientGone) // for the access log
 		return nil
-	case n.Pass:
-		return n.answer(x.ResponseWriter, r, &x.Record, f, f.Error.ID, time.Now())
 	}
-	reference, since := n.log(r, &x.Record, f)
-	return n.answer(x.ResponseWriter, r, &x.Record, f, reference, since)
-}
-
-// answer sets the placeholders and tells the client.
-func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *exchange.Record, f failure.Failure, reference string, since time.Time) error {
-	notice := page.Notice{
-		Status: f.Status, Cause: f.Cause, Fate: rec.Fate(r, f), Reference: reference,
-		Service: n.Service, Message: n.Message, Links: n.Links,
-	}
-	option.Default(&notice.Service, page.ServiceOf(r.Host))
-	if n.Status != 0 {
-		notice.Status = n.Status
-	}
-	poolName, token := "", noPool
-	if p := rec.Pool(); p != nil {
-		poolName, token = p.Name, p.Token
-		if down, at := p.Outage(); down {
-			since = at
-		}
-	}
-	if *n.Refresh {
-		notice.Poll = token
-	}
-	notice.RetryAfter = n.retryAfter(since)
-	setPlaceholders(r, notice, poolName)
-	if n.Pass {
-		return f.Error
-	}
-	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Add(zap.String("err_id", reference)) // in the access log, each request can be found
-	}
-	if err := n.template.Respond(w, r, represent.Choose(r), notice); err != nil {
-		n.logger.Error("template failed; the visitor got the built-in page", zap.String("template", n.Template), zap.Error(err))
-	}
-	return nil
-}
-
-// retryAfter is in how many seconds clients should come back from an outage that
-// began at since; 0 is for not telling.
-func (n *NoHealthyUpstream) retryAfter(since time.Time) int {
-	switch {
-	case n.RetryAfter == nil:
-		return outage.RetryAfter(time.Since(since))
-	case *n.RetryAfter == 0:
-		return 0
-	}
-	return outage.Seconds(time.Duration(*n.RetryAfter))
-}
-
-func setPlaceholders(r *http.Request, notice page.Notice, poolName string) {
-	repl := exchange.Replacer(r)
-	repl.Set("http.no_healthy_upstream.cause", string(notice.Cause))
-	repl.Set("http.no_healthy_upstream.fate", string(notice.Fate))
-	repl.Set("http.no_healthy_upstream.reference", notice.Reference)
-	repl.Set("http.no_healthy_upstream.pool", poolName)
-	retryAfter := ""
-	if notice.RetryAfter > 0 {
-		retryAfter = strconv.Itoa(notice.RetryAfter)
-	}
-	repl.Set("http.no_healthy_upstream.retry_after", retryAfter)
-}
-
-// log tells the owner: each outage once, with the reference that its visitors are
-// given, and then how many more requests it met.
-func (n *NoHealthyUpstream) log(r *http.Request, rec *exchange.Record, f failure.Failure) (reference string, since time.Time) {
-	key := outage.Key{Cause: f.Cause}
-	if p := rec.Pool(); p != nil {
-		key.Pool = p.Name
-		if down, at := p.Outage(); down {
-			key.Down = at
-		}
-	}
-	o, first := n.outages.Failed(key, f.Error.ID, time.Now())
-	if first {
-		upstream, _ := exchange.Replacer(r).GetString(exchange.HostPort)
-		operator.LogOutage(n.logger, operator.Outage{
-			Outage: o, Fate: rec.Fate(r, f), Upstream: upstream, Err: f.Error.Err, Request: r,
-		})
-	}
-	return o.Reference, o.Since
-}
-
-// pollHeader marks the request by which a page asks whether the site is back.
-const pollHeader = "Recovery-Poll"
-
-// noPool is the token of a page that no pool has to do with.
-const noPool = "direct"
-
-// answerPoll tells a page whether to come back: 204 if so, else 503, and in
-// either case when. A pool answers from memory. For a proxy without one, the
-// only way to know is to let it try.
-func (n *NoHealthyUpstream) answerPoll(w http.ResponseWriter, r *http.Request, token string, next caddyhttp.Handler) error {
-	p := n.app.polls[token]
-	down, since := false, time.Now()
-	if p == nil {
-		x := exchange.Watch(exchange.Unread(), r)
-		defer x.End()
-		// The page of a proxy without a pool is answered only by that proxy.
-		x.Poll, x.Hurried = token != noPool, true
-		var f failure.Failure
-		f, down = failure.Of(next.ServeHTTP(x, r))
-		since = n.outages.Since(outage.Key{Cause: f.Cause}, since)
-		x.Done(f.Cause)
-		if x.Poll {
-			p = x.Pool()
-		}
-	}
-	if p != nil {
-		_, since = p.Outage()
-		down = !p.Ready()
-	}
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	if down {
-		h.Set("Retry-After", strconv.Itoa(outage.RetryAfter(time.Since(since))))
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return nil
-	}
-	const spread = 2 // seconds over which visitors return
-	h.Set("Retry-After", strconv.Itoa(rand.IntN(spread)))
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return n.tell(x, r, f)
 }
 
 // Interface guards

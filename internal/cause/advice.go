@@ -12,6 +12,16 @@ func All() []Cause {
 	}
 }
 
+// OfRequests reports whether requests can fail for this cause and be answered,
+// and not only checks.
+func (c Cause) OfRequests() bool {
+	switch c {
+	case UnexpectedStatus, UnexpectedBody, ClientGone:
+		return false
+	}
+	return true
+}
+
 // Status is the HTTP status that tells a client of this cause.
 func (c Cause) Status() int {
 	switch c {

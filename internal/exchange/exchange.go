@@ -21,6 +21,7 @@ type Exchange struct {
 
 	request *http.Request
 	outer   any // the record that this one stands in for
+	intercept
 }
 
 // Watch returns the exchange of r, whose response goes to w, as the record that
@@ -49,10 +50,14 @@ func IsPoll(r *http.Request) bool {
 
 // begin notes the first final status; 1xx but 101 announces another.
 func (x *Exchange) begin(status int) {
-	if x.Begun || status < 200 && status != http.StatusSwitchingProtocols {
+	if x.Begun || x.Intercepted() || status < 200 && status != http.StatusSwitchingProtocols {
 		return
 	}
-	x.Begun = true
+	if x.wants(status) && x.answeredWith(x.request, status) {
+		x.status = status
+	} else {
+		x.Begun = true
+	}
 	if status != failure.StatusClientGone {
 		x.Settle(x.request)
 	}
@@ -61,24 +66,35 @@ func (x *Exchange) begin(status int) {
 // WriteHeader implements http.ResponseWriter.
 func (x *Exchange) WriteHeader(status int) {
 	x.begin(status)
-	x.ResponseWriter.WriteHeader(status)
+	if !x.Intercepted() {
+		x.ResponseWriter.WriteHeader(status)
+	}
 }
 
 // Write implements http.ResponseWriter.
 func (x *Exchange) Write(p []byte) (int, error) {
 	x.begin(http.StatusOK)
+	if x.Intercepted() {
+		return x.swallow(p)
+	}
 	return x.ResponseWriter.Write(p)
 }
 
 // ReadFrom implements io.ReaderFrom.
 func (x *Exchange) ReadFrom(r io.Reader) (int64, error) {
 	x.begin(http.StatusOK)
+	if x.Intercepted() {
+		return io.Copy(writerFunc(x.swallow), r)
+	}
 	return x.ResponseWriterWrapper.ReadFrom(r)
 }
 
 // FlushError flushes as http.ResponseController wants it.
 func (x *Exchange) FlushError() error {
 	x.begin(http.StatusOK)
+	if x.Intercepted() {
+		return nil
+	}
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 

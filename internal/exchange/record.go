@@ -5,6 +5,7 @@ package exchange
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
@@ -107,6 +108,13 @@ func Replacer(r *http.Request) *caddy.Replacer {
 	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 }
 
+// Client is the address of the client, as Caddy's trusted_proxies have it.
+func Client(r *http.Request) (netip.Addr, error) {
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	addr, err := netip.ParseAddr(address)
+	return addr.Unmap().WithZone(""), err
+}
+
 // Enter tells that p is to choose for r. Resends is whether its proxy may send a
 // request again that an upstream has had already.
 func (rec *Record) Enter(r *http.Request, p *pool.Pool, resends bool) {
@@ -133,6 +141,12 @@ func (rec *Record) Settle(r *http.Request) (answered bool) {
 		rec.Answered(status)
 	}
 	return answered
+}
+
+// answeredWith reports whether the latest response of an upstream had this status.
+func (rec *Record) answeredWith(r *http.Request, status int) bool {
+	v, _ := Replacer(r).Get(statusCode)
+	return v == status
 }
 
 // AttemptFailed notes that an attempt failed: with a response that is not to be

@@ -1,24 +1,33 @@
-// Package operator shows the owner what the pools know: through the admin API.
+// Package operator is where the owner meets the pools: the admin API, the commands,
+// the log, metrics and events.
 package operator
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/healthpool/caddy-healthpool/internal/intent"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
 const poolsPath = "/healthpool/pools"
 
-// AdminAPI serves the state of the pools at Caddy's admin endpoint:
+// AdminAPI serves the state of the pools at Caddy's admin endpoint, and takes orders:
 //
-//	GET /healthpool/pools          all pools
-//	GET /healthpool/pools/<name>   one of them
+//	GET         /healthpool/pools                              all pools
+//	GET         /healthpool/pools/<name>                       one of them
+//	POST|DELETE /healthpool/pools/<name>/drain?upstream=<addr>  drain an upstream, or no more
+//	POST|DELETE /healthpool/pools/<name>/maintenance           close a pool, or open it
+//
+// An order is answered with the pool: with status 200 once Caddy's storage has it, and
+// with 202 if it is heeded here, but the storage does not take it yet.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -32,53 +41,93 @@ func (AdminAPI) CaddyModule() caddy.ModuleInfo {
 // Routes returns the routes of the API.
 func (AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: poolsPath, Handler: get(func(*http.Request) (any, error) { return pools(), nil })},
-		{Pattern: poolsPath + "/", Handler: get(onePool)},
+		{Pattern: poolsPath, Handler: caddy.AdminHandlerFunc(serveAll)},
+		{Pattern: poolsPath + "/", Handler: caddy.AdminHandlerFunc(serveOne)},
 	}
 }
 
-// pools returns the pools of the running config: none if it has no such app, or
-// if no config runs yet.
+// running is the app of the running config.
+type running interface {
+	Pools() []pool.Status
+	Order(ctx context.Context, order intent.Intent, on bool) (stored bool)
+}
+
+// app returns the app of the running config; nil if it has none, or no config runs.
+func app() running {
+	found, err := caddy.ActiveContext().AppIfConfigured("healthpool")
+	if a, ok := found.(running); ok && err == nil {
+		return a
+	}
+	return nil
+}
+
+// pools returns the pools of the running config.
 func pools() []pool.Status {
-	app, err := caddy.ActiveContext().AppIfConfigured("healthpool")
-	if running, ok := app.(interface{ Pools() []pool.Status }); ok && err == nil {
-		return running.Pools()
+	if a := app(); a != nil {
+		return a.Pools()
 	}
 	return []pool.Status{}
 }
 
-// onePool returns the pool that the path names. Names may have slashes in them:
-// the one of a pool that is called by its socket does.
-func onePool(r *http.Request) (any, error) {
-	name, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), poolsPath+"/"))
-	if err != nil {
-		return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("pool name: %w", err)}
+func serveAll(w http.ResponseWriter, r *http.Request) error {
+	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
+		return err
 	}
-	if name == "" {
-		return pools(), nil
+	return write(w, http.StatusOK, pools())
+}
+
+// serveOne serves what the path names. Names may have slashes in them: that of a pool
+// that is called by its socket does.
+func serveOne(w http.ResponseWriter, r *http.Request) error {
+	rest := strings.TrimPrefix(r.URL.EscapedPath(), poolsPath+"/")
+	if rest == "" {
+		return serveAll(w, r)
+	}
+	for _, o := range orders {
+		if name, ok := strings.CutSuffix(rest, "/"+o.name); ok {
+			return o.serve(w, r, name)
+		}
+	}
+	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
+		return err
+	}
+	p, err := find(rest)
+	if err != nil {
+		return err
+	}
+	return write(w, http.StatusOK, p)
+}
+
+// find returns the pool with a name, as a path has it.
+func find(escaped string) (*pool.Status, error) {
+	name, err := url.PathUnescape(escaped)
+	if err != nil {
+		return nil, apiError(http.StatusBadRequest, "pool name: %w", err)
 	}
 	for _, p := range pools() {
 		if p.Name == name {
-			return p, nil
+			return &p, nil
 		}
 	}
-	return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("no pool is named %q", name)}
+	return nil, apiError(http.StatusNotFound, "no pool is named %q", name)
 }
 
-// get answers GET and HEAD requests with what is found, as JSON.
-func get(find func(*http.Request) (any, error)) caddy.AdminHandler {
-	return caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s is not allowed", r.Method)}
-		}
-		found, err := find(r)
-		if err != nil {
-			return err
-		}
-		w.Header().Set("Content-Type", "application/json")
-		return json.NewEncoder(w).Encode(found)
-	})
+func apiError(status int, format string, args ...any) error {
+	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
+}
+
+func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
+	if slices.Contains(methods, r.Method) {
+		return nil
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return apiError(http.StatusMethodNotAllowed, "method %s is not allowed", r.Method)
+}
+
+func write(w http.ResponseWriter, status int, found any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	return json.NewEncoder(w).Encode(found)
 }
 
 // Interface guard

@@ -19,6 +19,7 @@ func Report(o *pool.Options, logger *zap.Logger) {
 	o.OnTransition = func(t pool.Transition) { logTransition(logger, t) }
 	o.OnState = func(s pool.State) { logState(logger, s) }
 	o.OnSource = func(source string, err error) { logSource(logger, source, err) }
+	o.OnIntent = func(upstream string, on bool) { logIntent(logger, upstream, on) }
 }
 
 func logTransition(logger *zap.Logger, t pool.Transition) {
@@ -54,6 +55,19 @@ func logSource(logger *zap.Logger, source string, err error) {
 	logger.Info("source is good again", zap.String("source", source))
 }
 
+func logIntent(logger *zap.Logger, upstream string, on bool) {
+	switch {
+	case upstream == "" && on:
+		logger.Info("pool is closed for maintenance")
+	case upstream == "":
+		logger.Info("maintenance of the pool is over")
+	case on:
+		logger.Info("upstream is drained: it gets no new requests", zap.String("upstream", upstream))
+	default:
+		logger.Info("upstream is no longer drained", zap.String("upstream", upstream))
+	}
+}
+
 // Outage is what the log tells of the first request that met an outage.
 type Outage struct {
 	outage.Outage
@@ -61,10 +75,16 @@ type Outage struct {
 	Upstream string
 	Err      error
 	Request  *http.Request
+	// Planned is whether the owner has closed the pool: nothing is wrong then.
+	Planned bool
 }
 
 // LogOutage tells of an outage, with the reference that visitors are given.
 func LogOutage(logger *zap.Logger, o Outage) {
+	if o.Planned {
+		logger.Info("pool is in maintenance", zap.String("err_id", o.Reference), zap.String("pool", o.Pool))
+		return
+	}
 	logger.Error("no healthy upstream",
 		zap.String("err_id", o.Reference), zap.String("cause", string(o.Cause)),
 		zap.String("fate", string(o.Fate)), zap.String("pool", o.Pool),

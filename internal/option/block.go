@@ -15,7 +15,7 @@ import (
 type Block[T any] map[string]func(*T, *caddyfile.Dispenser) error
 
 // repeatable are the options that may be given more than once.
-var repeatable = []string{"to", "backup", "upstream", "source", "link"}
+var repeatable = []string{"to", "backup", "upstream", "source", "link", "translate"}
 
 // Parse reads a block into t.
 func (b Block[T]) Parse(t *T, d *caddyfile.Dispenser) error {
@@ -62,6 +62,16 @@ func Word(d *caddyfile.Dispenser, to *string) error {
 		return d.Errf("%s: must not be empty", name)
 	}
 	*to = d.Val()
+	return nil
+}
+
+// Words reads one or more values as they stand.
+func Words(d *caddyfile.Dispenser, to *[]string) error {
+	name := d.Val()
+	*to = d.RemainingArgs()
+	if len(*to) == 0 {
+		return d.Errf("%s: needs a value", name)
+	}
 	return nil
 }
 

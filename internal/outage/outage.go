@@ -4,6 +4,7 @@
 package outage
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -117,11 +118,40 @@ func (l *Log) Close() {
 	}
 }
 
-// RetryAfter is when a client should come back, in whole seconds: soon at first,
-// because most outages are short restarts, and then ever more slowly.
-func RetryAfter(age time.Duration) int {
+// PollAfter is in how many seconds a page should ask again, in an outage of this
+// age: soon at first, because most outages are short restarts, and then ever more
+// slowly.
+func PollAfter(age time.Duration) int {
 	const fraction, longest = 4, 30 * time.Second
 	return Seconds(min(age/fraction, longest))
+}
+
+// longest is the most that clients are told to wait, unless the end is known.
+const longest = time.Minute
+
+// Estimate is how long clients should wait before they try again: until the next
+// check at least, and else about as long as earlier outages of at least this age
+// went on; without any, half as long again as this one lasted.
+func Estimate(age time.Duration, earlier []time.Duration, nextCheck time.Duration) time.Duration {
+	rest := age / 2
+	var longer []time.Duration
+	for _, lasted := range earlier {
+		if lasted > age {
+			longer = append(longer, lasted)
+		}
+	}
+	if len(longer) > 0 {
+		slices.Sort(longer)
+		rest = longer[(len(longer)-1)/2] - age
+	}
+	return min(max(rest, nextCheck), longest)
+}
+
+// IsLong reports whether an outage of this age is longer than others: no restart
+// takes that long.
+func IsLong(age time.Duration, earlier []time.Duration) bool {
+	const usual = 2 * time.Minute
+	return age > max(usual, slices.Max(append(earlier, 0)))
 }
 
 // Seconds rounds a duration up to whole seconds, at least one, because headers

@@ -80,15 +80,62 @@ func TestCloseLosesNothing(t *testing.T) {
 	})
 }
 
-func TestRetryAfter(t *testing.T) {
+func TestPollAfter(t *testing.T) {
 	for _, tt := range []struct {
 		age  time.Duration
 		want int
 	}{
 		{0, 1}, {4 * time.Second, 1}, {5 * time.Second, 2}, {time.Minute, 15}, {time.Hour, 30},
 	} {
-		if got := RetryAfter(tt.age); got != tt.want {
+		if got := PollAfter(tt.age); got != tt.want {
 			t.Errorf("after %v: got %d, want %d", tt.age, got, tt.want)
+		}
+	}
+}
+
+// TestEstimate: clients come back when it is likely to be of use.
+func TestEstimate(t *testing.T) {
+	const second = time.Second
+	for _, tt := range []struct {
+		name      string
+		age       time.Duration
+		earlier   []time.Duration
+		nextCheck time.Duration
+		want      time.Duration
+	}{
+		{"it has just begun", 0, nil, 0, 0},
+		{"half as long again", 20 * second, nil, 0, 10 * second},
+		{"at most a minute", time.Hour, nil, 0, time.Minute},
+		{"not before the next check", 0, nil, 12 * second, 12 * second},
+		{"a check that is far off", 0, nil, time.Hour, time.Minute},
+		{"as the earlier one", 2 * second, []time.Duration{9 * second}, 0, 7 * second},
+		{"as the middle of those", 0, []time.Duration{9 * second, 3 * second, 30 * second}, 0, 9 * second},
+		{"as the lower of two", 0, []time.Duration{9 * second, 3 * second}, 0, 3 * second},
+		{"those that were shorter are out of it", 10 * second, []time.Duration{9 * second, 3 * second, 30 * second}, 0, 20 * second},
+		{"longer than all", 40 * second, []time.Duration{9 * second, 3 * second, 30 * second}, 0, 20 * second},
+	} {
+		if got := Estimate(tt.age, tt.earlier, tt.nextCheck); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestIsLong: an outage is long when neither a restart takes that long nor an
+// earlier one did, and asking changes nothing.
+func TestIsLong(t *testing.T) {
+	earlier := append(make([]time.Duration, 0, 9), time.Hour)
+	for _, tt := range []struct {
+		age     time.Duration
+		earlier []time.Duration
+		want    bool
+	}{
+		{2 * time.Minute, nil, false},
+		{3 * time.Minute, nil, true},
+		{3 * time.Minute, earlier, false},
+		{2 * time.Hour, earlier, true},
+	} {
+		if got := IsLong(tt.age, tt.earlier); got != tt.want {
+			t.Errorf("%v after %v: got %v", tt.age, tt.earlier, got)
 		}
 	}
 }

@@ -2,8 +2,9 @@ package page
 
 import (
 	"crypto/sha256"
-	_ "embed" // for the three files below
+	_ "embed" // for the files below
 	"encoding/base64"
+	"fmt"
 	"html/template"
 	"strings"
 )
@@ -17,27 +18,45 @@ var styleSource string
 //go:embed page.js
 var scriptSource string
 
-// The style and the script are the same bytes in every response. That is why
-// a hash can allow them, and nothing else, to the browser.
-var (
-	style   = squeeze(styleSource, "")
-	script  = squeeze(scriptSource, "\n")
-	builtIn = template.Must(template.New("page").Parse(assemble()))
+//go:embed clock.js
+var clockSource string
 
-	policy       = contentPolicy("style-src " + hash(style) + "; ")
-	policyScript = contentPolicy("style-src " + hash(style) + "; script-src " + hash(script) + "; connect-src 'self'; ")
+// The style and the scripts are the same bytes in every response of a handler.
+// That is why a hash can allow them, and nothing else, to the browser.
+var (
+	style   = short.Replace(squeeze(styleSource, ""))
+	script  = short.Replace(squeeze(scriptSource, "\n"))
+	clock   = squeeze(clockSource, "\n")
+	builtIn = template.Must(template.New("page").Parse(assemble()))
 )
 
-// assemble puts the style and the script into the page as text, which
-// html/template passes on unchanged.
+// assemble puts the scripts, and the slots for markup, into the page as text,
+// which html/template passes on unchanged.
 func assemble() string {
 	compact := strings.ReplaceAll(strings.TrimSpace(pageSource), ">\n<", "><")
-	return strings.NewReplacer("{{style}}", style, "{{script}}", script).Replace(compact)
+	return strings.NewReplacer(
+		"{{style}}", string(rune(styleSlot)), "{{details}}", string(rune(detailsSlot)),
+		"{{script}}", script, "{{clock}}", clock,
+	).Replace(compact)
 }
 
-// contentPolicy allows what is given and an empty icon, nothing more.
-func contentPolicy(allowed string) string {
-	return "default-src 'none'; " + allowed + "img-src data:; base-uri 'none'; form-action 'none'"
+// accent is what the owner's colour adds to the style. It is the ground of labels
+// and the colour of marks, and never that of text on the page.
+func accent(color string) string {
+	if color == "" {
+		return ""
+	}
+	c, _ := parseAccent(color) // Validate has looked at it
+	rule := fmt.Sprintf("a{text-decoration-color:%[1]s}button,.go,.fate{border-color:%[1]s}", c)
+	return rule + fmt.Sprintf("a,button{color:var(--t)}@media (forced-colors:none){.go{background:%s;color:light-dark(#fff,#000)}}", c)
+}
+
+// policies are the Content-Security-Policy of a page with this style: one that
+// does not look for the site to be back, and one that does.
+func policies(style string) (policy, policyPoll string) {
+	const rest = "img-src data:; base-uri 'none'; form-action 'none'"
+	allowed := "default-src 'none'; style-src " + hash(style) + "; script-src " + hash(clock)
+	return allowed + "; " + rest, allowed + " " + hash(script) + "; connect-src 'self'; " + rest
 }
 
 // hash is a source expression of Content-Security-Policy that allows s.
@@ -65,7 +84,14 @@ func squeeze(source, newline string) string {
 // tight has the longer of two strings that begin alike first: it wins.
 var tight = strings.NewReplacer(
 	": ", ":", ", ", ",", " {\n", "{", " {", "{", "{\n", "{", "\n}", "}", ",\n", ",", ";}", "}",
-	" = ", "=", " => ", "=>", " ? ", "?", " : ", ":", " || ", "||", " && ", "&&",
+	" = ", "=", " == ", "==", " => ", "=>", " ? ", "?", " : ", ":", " || ", "||", " && ", "&&",
 	" < ", "<", " > ", ">", " + ", "+", " - ", "-", " * ", "*", " / ", "/", " ** ", "**",
-	"if (", "if(", "} else", "}else", "} catch", "}catch",
+	"if (", "if(", "} else", "}else", "} catch", "}catch", "for (", "for(",
+)
+
+// short has shorter names for those that are long for the sake of who reads the source.
+// Each stands for itself only, wherever it occurs.
+var short = strings.NewReplacer(
+	"--ground", "--g", "--text", "--t", "--soft", "--s", "--link", "--l",
+	"seconds", "n", "growing", "g", "jitter", "j", "misses", "m", "missed", "f", "opened", "o", "answer", "a", "isForm", "i",
 )

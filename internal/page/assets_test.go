@@ -1,71 +1,169 @@
 package page
 
 import (
-	"math"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+
+	nethtml "golang.org/x/net/html"
+
+	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
+
+// TestPolicy: the policy allows exactly the style and the scripts that the page has,
+// by their bytes, and the page has nothing else that a policy would have to allow.
+func TestPolicy(t *testing.T) {
+	owners := map[string]*Page{
+		"plain": plainPage, "full": fullPage,
+		"colour and logo": newPage(t, Options{Color: "#767676", Logo: file(t, "logo.svg", []byte(svg))}),
+	}
+	for owner, p := range owners {
+		for scripts, change := range map[int]func(*Notice){
+			0: func(n *Notice) { n.Poll = "" },
+			1: func(*Notice) {},
+			2: func(n *Notice) { n.Until = time2031 },
+		} {
+			n := notice()
+			n.Details = detailed("x")
+			change(&n)
+			w := p.respond(t, ask(http.MethodGet), represent.HTML, n)
+			d := parse(t, w.Body.String())
+			policy := directives(w.Header().Get("Content-Security-Policy"))
+			if found := d.elements("script"); len(found) != scripts {
+				t.Errorf("%s: %d scripts, want %d", owner, len(found), scripts)
+			}
+			for _, name := range []string{"style", "script"} {
+				for _, element := range d.elements(name) {
+					mustHave(t, policy[name+"-src"], hash(element.FirstChild.Data))
+				}
+			}
+			d.only(t, "style")
+			checkPolicy(t, policy, n.Poll != "")
+			for node := range d.root.Descendants() {
+				checkAttributes(t, node)
+			}
+		}
+	}
+}
+
+func directives(policy string) map[string]string {
+	all := map[string]string{}
+	for directive := range strings.SplitSeq(policy, "; ") {
+		name, value, _ := strings.Cut(directive, " ")
+		all[name] = value
+	}
+	return all
+}
+
+func checkPolicy(t *testing.T, policy map[string]string, polls bool) {
+	t.Helper()
+	connect := ""
+	if polls {
+		connect = "'self'"
+	}
+	for name, want := range map[string]string{
+		"default-src": "'none'", "base-uri": "'none'", "form-action": "'none'", "img-src": "data:", "connect-src": connect,
+	} {
+		if policy[name] != want {
+			t.Errorf("%s is %q, want %q", name, policy[name], want)
+		}
+	}
+	for _, name := range []string{"style-src", "script-src"} {
+		for source := range strings.FieldsSeq(policy[name]) {
+			if !strings.HasPrefix(source, "'sha256-") {
+				t.Errorf("%s allows %s", name, source)
+			}
+		}
+	}
+}
+
+// checkAttributes checks that no attribute is a script or a style, or loads anything.
+func checkAttributes(t *testing.T, n *nethtml.Node) {
+	t.Helper()
+	for _, a := range n.Attr {
+		switch {
+		case strings.HasPrefix(a.Key, "on"), a.Key == "style", a.Key == "http-equiv", a.Key == "srcset":
+			t.Errorf("%s has the attribute %s", n.Data, a.Key)
+		case (a.Key == "src" || a.Key == "href" && n.Data != "a") && !strings.HasPrefix(a.Val, "data:"):
+			t.Errorf("%s loads %s", n.Data, a.Val)
+		}
+	}
+}
+
+// TestAccent: an owner's colour is in the style, and every other page is as before.
+func TestAccent(t *testing.T) {
+	for _, color := range []string{"#767676", "767676"} {
+		body := newPage(t, Options{Color: color}).respond(t, ask(http.MethodGet), represent.HTML, notice()).Body.String()
+		mustHave(t, parse(t, body).only(t, "style").FirstChild.Data, "#767676")
+	}
+	plain := plainPage.respond(t, ask(http.MethodGet), represent.HTML, notice()).Body.String()
+	mustNotHave(t, plain, "#767676")
+}
 
 // TestAssetsContrast: text, links and what is written on buttons have at least
 // 7:1 (WCAG 2.2, 1.4.6) on both themes.
 func TestAssetsContrast(t *testing.T) {
-	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(styleSource, -1)
+	themes := regexp.MustCompile(`(?s):root\s*\{(.*?)\}`).FindAllStringSubmatch(styleSource, -1)
 	if len(themes) != 2 {
 		t.Fatalf("%d themes, want a light and a dark one", len(themes))
 	}
 	for i, theme := range themes {
-		colors := map[string]float64{}
-		for _, m := range regexp.MustCompile(`--(\w+): #(\w{6});`).FindAllStringSubmatch(theme[1], -1) {
-			colors[m[1]] = luminance(m[2])
+		colors := map[string]rgb{}
+		for _, m := range regexp.MustCompile(`--(\w+): #([0-9a-f]{6});`).FindAllStringSubmatch(theme[1], -1) {
+			n, _ := strconv.ParseUint(m[2], 16, 24)
+			colors[m[1]] = rgb{float64(n >> 16), float64(n >> 8 & 255), float64(n & 255)}
 		}
-		for _, name := range []string{"text", "soft", "link"} {
-			light, dark := max(colors[name], colors["ground"]), min(colors[name], colors["ground"])
-			if ratio := (light + 0.05) / (dark + 0.05); ratio < 7 {
+		ground := colors["ground"]
+		delete(colors, "ground")
+		if len(colors) == 0 {
+			t.Errorf("theme %d has no colours", i)
+		}
+		for name, c := range colors {
+			if ratio := contrast(c, ground); ratio < 7 {
 				t.Errorf("theme %d: %s has a contrast of %.2f", i, name, ratio)
 			}
 		}
 	}
 }
 
-// luminance is the relative luminance of a colour (WCAG 2.2).
-func luminance(hex string) float64 {
-	n, _ := strconv.ParseUint(hex, 16, 24)
-	channel := func(shift uint) float64 {
-		c := float64(n>>shift&255) / 255
-		if c <= 0.04045 {
-			return c / 12.92
-		}
-		return math.Pow((c+0.055)/1.055, 2.4)
-	}
-	return 0.2126*channel(16) + 0.7152*channel(8) + 0.0722*channel(0)
-}
-
 // TestAssetsSelfContained: no motion, nothing physical that would be wrong from
 // right to left, and nothing loaded from anywhere.
 func TestAssetsSelfContained(t *testing.T) {
-	for _, word := range []string{"animation", "transition", "left", "right", "url(", "@import"} {
-		if strings.Contains(styleSource, word) {
-			t.Errorf("the style has %q", word)
+	mustNotHave(t, style, "animation", "transition", "left", "right", "url(", "@import")
+	mustNotHave(t, script+clock, "http:", "https:", "innerHTML", "eval(", "cookie", "document.write")
+	// Comments are for readers of the source; a tag would end the element.
+	mustNotHave(t, style+script+clock, "//", "/*", "*/", "</", "\t", "  ")
+}
+
+// TestSqueeze: what is left out of a source is what only its readers need.
+func TestSqueeze(t *testing.T) {
+	for _, c := range []struct{ source, newline, want string }{
+		{"a {\n\tb: c, d;\n}\n", "", "a{b:c,d}"},
+		{"/* x */\na {\n}\n\n", "", "a{}"},
+		{"// x\nlet a = 1\n\tb()\n", "\n", "let a=1\nb()"},
+	} {
+		if got := squeeze(c.source, c.newline); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.source, got, c.want)
 		}
-	}
-	for _, word := range []string{"http:", "https:", "innerHTML", "eval", "cookie"} {
-		if strings.Contains(scriptSource, word) {
-			t.Errorf("the script has %q", word)
-		}
-	}
-	if strings.Contains(style+script, "//") || strings.Contains(style+script, "/*") || strings.Contains(style+script, "</") {
-		t.Error("a comment is left, or something that ends the element")
 	}
 }
 
-// TestWordsPlain: short words, no exclamation marks, none of the trade.
-func TestWordsPlain(t *testing.T) {
-	all := strings.ToLower(html("GET", notice()) + html("POST", notice()))
-	all = strings.NewReplacer(script, "", style, "", "<!doctype", "").Replace(strings.ReplaceAll(all, strings.ToLower(script), ""))
-	mustNotHave(t, all, "oops", "upstream", "backend", "gateway", "technical", "maintenance", "team")
-	for _, sentence := range []string{english.Title, english.Whose, english.NotSent, english.Unknown, english.Watching, english.WatchingForm, english.Back, english.BackForm, english.BackCheck} {
-		mustNotHave(t, sentence, "!", "server", "error")
+// TestScriptWords: every word that the script reads from the page is there to read.
+func TestScriptWords(t *testing.T) {
+	name := regexp.MustCompile(`(\w+) = \w+\.dataset`).FindStringSubmatch(scriptSource)
+	if name == nil {
+		t.Fatal("the script reads no data")
+	}
+	read := regexp.MustCompile(`\b`+name[1]+`\.(\w+)`).FindAllStringSubmatch(scriptSource, -1)
+	if len(read) == 0 {
+		t.Error("the script uses no data")
+	}
+	d := parse(t, html(t, http.MethodPost, notice()))
+	for _, word := range read {
+		if value, _ := d.data(word[1]); value == "" {
+			t.Errorf("the script reads %s, which the page does not have", word[1])
+		}
 	}
 }

@@ -3,18 +3,17 @@
 package page
 
 import (
-	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// Notice is what a client is told. Nothing in it may name an upstream: not
-// its address, nor the text of an error.
+// Notice is what a client is told. Nothing in it but Details may name an
+// upstream: not its address, nor the text of an error.
 type Notice struct {
 	// Status is the status code, as it is sent; below 200 or above 999 it
 	// is taken for 503.
@@ -28,58 +27,53 @@ type Notice struct {
 	// RetryAfter is in how many seconds another try makes sense. With 0
 	// nothing is said of it.
 	RetryAfter int
-	// Service is the name of the site as visitors know it; may be empty.
-	Service string
-	// Message is the owner's own sentence; may be empty.
+	// Long is whether this outage lasts already longer than a restart takes.
+	Long bool
+	// Planned is whether the owner has closed the site, and Until the end of
+	// that, if it is known.
+	Planned bool
+	Until   time.Time
+	// Message is the owner's own sentence, in place of the one in Options.
 	Message string
-	// Links lead elsewhere: a status page, support.
-	Links []Link
 	// Poll is the token that the page sends when it asks whether the site is
 	// back. Without one the page doesn't ask.
 	Poll string
-}
+	// Details are for those whom the owner shows more; nil for all others.
+	Details *Details
 
-// Link is a way out that visitors are offered.
-type Link struct {
-	// What it says.
-	Label string `json:"label"`
-	// Where it leads: an https, http, mailto or tel URL.
-	URL string `json:"url"`
-}
-
-// Validate checks that the link is one to show.
-func (l Link) Validate() error {
-	switch {
-	case strings.TrimSpace(l.Label) == "":
-		return fmt.Errorf("link: must have a label, got only %q", l.URL)
-	case !isSafe(l):
-		return fmt.Errorf("link: must be an https, http, mailto or tel URL, got %q", l.URL)
-	}
-	return nil
+	// Service is the name of the site as visitors know it; may be empty.
+	service string
 }
 
 // maxService is how much of the name of a service is shown. It may be the Host
 // header, and so any length.
 const maxService = 255
 
-// ServiceOf is what people call the site at a host, as the Host header has it.
-func ServiceOf(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		return name
+// serviceOf is what people call the site at a host, as the Host header has it.
+func serviceOf(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		host = host[:i]
 	}
 	return strings.Trim(host, "[]")
 }
 
-// normal returns n as it is shown: within bounds, without what would break
-// out of a line or turn the text around it.
-func (n Notice) normal() Notice {
+// normal returns n as it is shown: with what the owner says to all, within bounds,
+// without what would break out of a line or turn the text around it.
+func (p *Page) normal(n Notice, r *http.Request) Notice {
 	if n.Status < 200 || n.Status > 999 {
 		n.Status = http.StatusServiceUnavailable
 	}
 	n.RetryAfter = max(n.RetryAfter, 0)
-	n.Service = oneLine(n.Service)
-	if len(n.Service) > maxService {
-		n.Service = strings.ToValidUTF8(n.Service[:maxService], "")
+	n.setUntil(time.Now())
+	if n.service = p.options.Service; n.service == "" {
+		n.service = serviceOf(r.Host)
+	}
+	n.service = oneLine(n.service)
+	if len(n.service) > maxService {
+		n.service = strings.ToValidUTF8(n.service[:maxService], "")
+	}
+	if n.Message == "" {
+		n.Message = p.options.Message
 	}
 	n.Message = oneLine(n.Message)
 	n.Reference = oneLine(n.Reference)
@@ -90,17 +84,18 @@ func (n Notice) normal() Notice {
 	return n
 }
 
-// isSafe tells whether following a link does nothing but open it.
-func isSafe(l Link) bool {
-	u, err := url.Parse(l.URL)
-	if err != nil {
-		return false
+// setUntil sets when to come back, if that is so far off that a time says more than
+// a number of seconds.
+func (n *Notice) setUntil(now time.Time) {
+	const far = 120 // seconds
+	switch {
+	case n.Until.After(now):
+		n.Until = n.Until.UTC()
+	case n.RetryAfter >= far:
+		n.Until = now.Add(time.Duration(n.RetryAfter)*time.Second + time.Minute).Truncate(time.Minute).UTC()
+	default:
+		n.Until = time.Time{}
 	}
-	switch u.Scheme { // in lower case already
-	case "https", "http", "mailto", "tel":
-		return true
-	}
-	return false
 }
 
 // instance identifies the incident in problem details. It is a name, not an
@@ -154,6 +149,8 @@ func isUnruly(r rune) bool {
 		return true
 	case r >= '\u202a' && r <= '\u202e', r >= '\u2066' && r <= '\u2069':
 		return true // bidirectional embeddings, overrides and isolates
+	case isSlot(r):
+		return true
 	}
 	return false
 }

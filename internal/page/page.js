@@ -3,7 +3,9 @@
 {
 const main = document.querySelector("main")
 const status = main.querySelector("[role]")
-const button = main.querySelector("button")
+const when = main.querySelector(".when")
+const [go, ...buttons] = main.querySelectorAll(".go,button")
+const stop = buttons.pop()
 const text = main.dataset
 const isForm = "form" in text
 let on = true, opened = 0, misses = 0, found, timer
@@ -20,6 +22,11 @@ try {
 const growing = n => Math.min(30, 2 ** n)
 
 const jitter = seconds => seconds * (.75 + Math.random() / 2)
+
+const say = words => {
+	status.textContent = words
+	if (when) when.hidden = words
+}
 
 const wait = seconds => {
 	clearTimeout(timer)
@@ -47,8 +54,7 @@ const ask = () => {
 			// 204 is the word of the server; another status is the site itself.
 			found = true
 			clearTimeout(timer)
-			timer = setTimeout(open, (after || 0) * 1e3)
-			if (!isForm) status.textContent = text.back
+			timer = setTimeout(back, (after || 0) * 1e3)
 		} else if (after > 0) {
 			misses = 0
 			wait(after)
@@ -56,11 +62,23 @@ const ask = () => {
 	}, missed)
 }
 
+// A moment to hear of it.
+const back = () => {
+	say(text.back)
+	timer = setTimeout(open, 5e2)
+}
+
 const open = () => {
 	if (isForm) {
-		document.title = status.textContent = text.back
-		button.hidden = true
-		main.querySelector(".go").hidden = on = false
+		document.title = text.back
+		stop.hidden = true
+		go.hidden = on = false
+		// Nothing was sent, and the visitor asks for it: the browser sends the
+		// form again.
+		for (const resend of buttons) {
+			resend.hidden = false
+			resend.onclick = () => location.reload()
+		}
 	} else {
 		try {
 			sessionStorage.healthpool = [opened + 1, Date.now()]
@@ -70,16 +88,17 @@ const open = () => {
 	}
 }
 
-button.onclick = () => {
+stop.onclick = () => {
 	on = !on
 	found = false
 	clearTimeout(timer)
-	button.textContent = on ? text.stop : text.resume
-	status.textContent = on ? text.watching : text.stopped
+	stop.textContent = on ? text.stop : text.resume
+	say(on ? text.watching : "")
 	soon()
 }
 document.onvisibilitychange = ononline = soon
-button.hidden = false
-status.textContent = text.watching
+stop.hidden = false
+go.hidden = isForm
+say(text.watching)
 wait(jitter(opened ? growing(opened) : Math.min(text.after || 2, 4)))
 }

@@ -1,15 +1,16 @@
 package page
 
 import (
-	"bytes"
-	"compress/gzip"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/page/words"
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
@@ -21,23 +22,69 @@ func notice() Notice {
 		Fate:       cause.NotSent,
 		Reference:  "7QX4-M2KD",
 		RetryAfter: 30,
-		Service:    "example.com",
-		Message:    "We are moving to a new house.",
-		Links:      []Link{{"Status page", "https://status.example.com/?a=1&b=2"}, {"Call us", "tel:+15550100"}},
 		Poll:       "Zm9vYmFy",
 	}
 }
 
-// answer is what a client of the built-in page gets.
-func answer(method string, format represent.Format, n Notice) *httptest.ResponseRecorder {
+// options are full ones, too.
+func options() Options {
+	return Options{
+		Service: "example.com",
+		Message: "We are moving to a new house.",
+		Links:   []Link{{"Status page", "https://status.example.com/?a=1&b=2"}, {"Call us", "tel:+15550100"}},
+	}
+}
+
+// newPage is the page of an owner.
+func newPage(t testing.TB, o Options) *Page {
+	t.Helper()
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// plainPage is the page of an owner who has said nothing, fullPage that of one who
+// has said all there is to say.
+var plainPage, fullPage = must(New(Options{})), must(New(options()))
+
+func must(p *Page, err error) *Page {
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// ask is a request for the page, with headers as names and values in turn.
+func ask(method string, headers ...string) *http.Request {
+	r := httptest.NewRequest(method, "/cart?secret=1", nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	return r
+}
+
+// respond is what p answers r with.
+func (p *Page) respond(t testing.TB, r *http.Request, format represent.Format, n Notice) *httptest.ResponseRecorder {
+	t.Helper()
 	w := httptest.NewRecorder()
-	Respond(w, httptest.NewRequest(method, "/cart?secret=1", nil), format, n)
+	if err := p.Respond(w, r, format, n); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 
-// html is the built-in page.
-func html(method string, n Notice) string {
-	return answer(method, represent.HTML, n).Body.String()
+// answer is what a client of fullPage gets.
+func answer(t testing.TB, method string, format represent.Format, n Notice) *httptest.ResponseRecorder {
+	t.Helper()
+	return fullPage.respond(t, ask(method), format, n)
+}
+
+// html is the page of fullPage.
+func html(t testing.TB, method string, n Notice) string {
+	t.Helper()
+	return answer(t, method, represent.HTML, n).Body.String()
 }
 
 func mustHave(t *testing.T, body string, parts ...string) {
@@ -58,158 +105,238 @@ func mustNotHave(t *testing.T, body string, parts ...string) {
 	}
 }
 
+// english are the sentences as visitors read them by default.
+var english = words.Of(words.English)
+
+// TestPageSays: the page of an owner who has said all there is to say has all of it,
+// under one heading, and not a word of the trade.
 func TestPageSays(t *testing.T) {
-	body := html(http.MethodGet, notice())
-	mustHave(t, body,
-		`<html lang="en" dir="ltr">`,
-		"<title>Sorry, this page is not available right now – example.com</title>",
-		"<h1>Sorry, this page is not available right now</h1>",
-		"<bdi>example.com</bdi>",
-		"It is not your fault",
-		"<bdi>We are moving to a new house.</bdi>",
-		`<a href="https://status.example.com/?a=1&amp;b=2"><bdi>Status page</bdi></a>`,
-		`<a href="tel:&#43;15550100"><bdi>Call us</bdi></a>`,
-		`<p role="status">Please come back in about 30 seconds.</p>`,
-		`<code dir="ltr">7QX4-M2KD</code>`,
-		`data-poll="Zm9vYmFy"`,
-		`data-after="30"`,
-	)
-	// Nothing was sent, so nothing is said of it, and no jargon.
-	mustNotHave(t, body, "What you sent", "data-form", "destination_unavailable", "upstream", "proxy", "503", "secret", "cart")
-	for _, tag := range []string{"<h1", "<main", "<title"} {
-		if n := strings.Count(body, tag); n != 1 {
-			t.Errorf("%d of %s", n, tag)
+	d := parse(t, html(t, http.MethodGet, notice()))
+	if got, want := read(d.only(t, "title")), english[words.Title]+" – example.com"; got != want {
+		t.Errorf("title %q, want %q", got, want)
+	}
+	if got := read(d.only(t, "h1")); got != english[words.Title] {
+		t.Errorf("heading %q", got)
+	}
+	d.only(t, "main")
+	mustHave(t, d.text(), "example.com", "We are moving to a new house.", "about 30 seconds", "7QX4-M2KD")
+	ways := map[string]string{}
+	for _, a := range d.elements("a") {
+		href, _ := attribute(a, "href")
+		ways[href] = read(a)
+	}
+	for href, want := range map[string]string{"": english[words.Retry], "https://status.example.com/?a=1&b=2": "Status page", "tel:+15550100": "Call us"} {
+		if ways[href] != want {
+			t.Errorf("link to %q says %q, want %q", href, ways[href], want)
 		}
 	}
+	mustNotHave(t, strings.ToLower(d.text()), "destination_unavailable", "upstream", "proxy", "server", "gateway", "503", "secret", "cart", "!")
 }
 
-func TestPageOfForm(t *testing.T) {
-	for fate, says := range map[cause.Fate][]string{
-		cause.NotSent: {"did not get through", "safe to send it again", "Go back to your form"},
-		cause.Unknown: {"can’t tell whether", "check before you send it again: you may", `data-back="The site is back. Please check before`},
-		"":            {"can’t tell whether"},
+// pageCase is a notice, and the keys of the sentences that its page shows.
+type pageCase struct {
+	name, method string
+	change       func(*Notice)
+	want         string
+}
+
+// TestPageSentences: the page says what is known, and no more: as exact as is of
+// use on when to come back, and for a form what became of it.
+func TestPageSentences(t *testing.T) {
+	after := func(seconds int) func(*Notice) { return func(n *Notice) { n.RetryAfter = seconds } }
+	for _, c := range []pageCase{
+		{"nothing known", "GET", after(0), "reason reference retry title"},
+		{"nonsense", "GET", after(-7), "reason reference retry title"},
+		{"at once", "GET", after(1), "moment reason reference retry title"},
+		{"almost at once", "GET", after(4), "moment reason reference retry title"},
+		{"seconds", "GET", after(5), "reason reference retry seconds title"},
+		{"many seconds", "GET", after(119), "reason reference retry seconds title"},
+		{"minutes", "GET", after(120), "reason reference retry title until"},
+		{"hours", "GET", after(7200), "reason reference retry title until"},
+		{"long", "GET", func(n *Notice) { n.Long = true }, "long reason reference retry title"},
+		{"long without a guess", "GET", func(n *Notice) { n.Long, n.RetryAfter = true, 0 }, "long reason reference retry title"},
+		{"long, and minutes", "GET", func(n *Notice) { n.Long, n.RetryAfter = true, 120 }, "reason reference retry title until"},
+		{"until", "GET", func(n *Notice) { n.Until = time.Now().Add(time.Hour) }, "reason reference retry title until"},
+		{"planned", "GET", func(n *Notice) { n.Planned, n.RetryAfter = true, 0 }, "planned reference retry title"},
+		{"until a time that is over", "GET", func(n *Notice) { n.Until = time.Now() }, "reason reference retry seconds title"},
+		{"planned until", "GET", func(n *Notice) { n.Planned, n.Until = true, time.Now().Add(time.Hour) }, "planned reference retry title until"},
+		{"no reference", "GET", func(n *Notice) { n.Reference = "" }, "reason retry seconds title"},
+		{"no poll", "GET", func(n *Notice) { n.Poll = "" }, "reason reference retry seconds title"},
+		{"GET of unknown fate", "GET", func(n *Notice) { n.Fate = cause.Unknown }, "reason reference retry seconds title"},
+		{"form", "POST", func(*Notice) {}, "not_sent open reason reference seconds title"},
+		{"form of unknown fate", "POST", func(n *Notice) { n.Fate = cause.Unknown }, "open reason reference seconds title unknown"},
+		{"form of no fate", "PUT", func(n *Notice) { n.Fate = "" }, "open reason reference seconds title unknown"},
+		{"form of a fate there isn't", "PATCH", func(n *Notice) { n.Fate = "fine" }, "open reason reference seconds title unknown"},
+		{"form without poll", "DELETE", func(n *Notice) { n.Poll = "" }, "not_sent open reason reference seconds title"},
+		{"form, planned", "OPTIONS", func(n *Notice) { n.Planned = true }, "not_sent open planned reference seconds title"},
 	} {
-		for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
-			t.Run(method+" "+string(fate), func(t *testing.T) {
-				n := notice()
-				n.Fate = fate
-				body := html(method, n)
-				mustHave(t, body, says...)
-				mustHave(t, body, " data-form ", `<a class="go" href="" hidden>Open this page</a>`)
-				mustNotHave(t, body, "<form", "Try again", "open here")
-			})
-		}
-	}
-}
-
-func TestPageWithoutPoll(t *testing.T) {
-	n := notice()
-	n.Poll = ""
-	mustNotHave(t, html(http.MethodGet, n), "<script", "<button", "data-", "keep this page open")
-}
-
-// TestPageLeastOf: what isn't known leaves no trace.
-func TestPageLeastOf(t *testing.T) {
-	body := html(http.MethodGet, Notice{Status: 502})
-	mustNotHave(t, body, "<bdi>", "footer>", "–", "Reference", "seconds")
-	mustHave(t, body, "Please come back a little later.")
-}
-
-func TestPageWhen(t *testing.T) {
-	for seconds, want := range map[int]string{
-		-1: "a little later.", 0: "a little later.", 1: "in a moment.", 5: "in about 5 seconds.", 119: "in about 119 seconds.",
-		120: "in about 2 minutes.", 121: "in about 3 minutes.", 7199: "in about 120 minutes.", 7200: "in about 2 hours.",
-	} {
-		if got := english.when(seconds); !strings.HasSuffix(got, want) {
-			t.Errorf("%d: got %q, want …%q", seconds, got, want)
-		}
-	}
-}
-
-var hostile = []string{
-	`<script>alert(1)</script>`,
-	`"><img src=x onerror=alert(1)>`,
-	`' onmouseover='alert(1)`,
-	`</title></style></script><b>`,
-	"\u202egnirts\u2066\u2028\u2029\x00\x1b[2J\r\nSet-Cookie: a=b",
-	"\xff\xfe{{.Poll}}",
-}
-
-func TestPageEscapes(t *testing.T) {
-	for _, bad := range hostile {
-		n := notice()
-		n.Service, n.Message, n.Reference, n.Poll, n.Cause = bad, bad, bad, bad, cause.Cause(bad)
-		n.Links = []Link{{bad, "https://example.com/" + bad}, {bad, bad}}
-		for _, method := range []string{"GET", "POST"} {
-			body := html(method, n)
-			rest := strings.NewReplacer("<script>"+script+"</script>", "", "<style>"+style+"</style>", "").Replace(body)
-			mustNotHave(t, rest, "<script", "</script", "<style", "<img", "<b>", "onmouseover='", "\u202e", "\u2066", "\u2028", "\x1b")
-			if strings.Count(body, "<script>"+script+"</script>") != 1 {
-				t.Errorf("script is not what its hash is of, for %q", bad)
-			}
-		}
-	}
-}
-
-func TestPageRefusesLinks(t *testing.T) {
-	n := notice()
-	n.Links = []Link{
-		{"a", "javascript:alert(1)"},
-		{"b", "JaVaScRiPt:alert(1)"},
-		{"c", " javascript:alert(1)"},
-		{"d", "java\nscript:alert(1)"},
-		{"e", "data:text/html,x"},
-		{"f", "//evil.example"},
-		{"g", "/relative"},
-		{"h", "vbscript:x"},
-		{"good", "mailto:help@example.com"},
-	}
-	for _, format := range []represent.Format{represent.HTML, represent.Text} {
-		body := answer(http.MethodGet, format, n).Body.String()
-		mustHave(t, body, "mailto:help@example.com")
-		mustNotHave(t, strings.ToLower(body), "script:", "data:text", "evil", "relative")
-	}
-}
-
-// TestPageSize: with everything in it but the owner's own words, the page fits
-// into 2 KiB.
-func TestPageSize(t *testing.T) {
-	for _, method := range []string{"GET", "POST"} {
-		for _, fate := range []cause.Fate{cause.NotSent, cause.Unknown} {
+		t.Run(c.name, func(t *testing.T) {
 			n := notice()
-			n.Fate, n.Service, n.Poll = fate, "www.some-longer-name.example.com", "q83vEjRWeJCrze8SNFZ4kKvN"
-			var z bytes.Buffer
-			w, _ := gzip.NewWriterLevel(&z, gzip.BestCompression)
-			_, _ = w.Write([]byte(html(method, n)))
-			_ = w.Close()
-			t.Logf("%s %s: %d bytes", method, fate, z.Len())
-			if z.Len() > 2048 {
-				t.Errorf("%s %s: %d bytes gzipped, want at most 2048", method, fate, z.Len())
+			c.change(&n)
+			d := parse(t, html(t, c.method, n))
+			if got := strings.Join(d.sentences(english), " "); got != c.want {
+				t.Errorf("got %s, want %s:\n%s", got, c.want, d.text())
+			}
+			if want := strconv.Itoa(n.RetryAfter) + " seconds"; strings.Contains(c.want, "seconds") {
+				mustHave(t, d.text(), want)
+			}
+		})
+	}
+}
+
+// time2031 is at 10:34:56 in UTC.
+var time2031 = time.Date(2031, 2, 3, 12, 34, 56, 0, time.FixedZone("", 2*60*60))
+
+// TestPageUntil: a time is given so that the browser can show it as the visitor's
+// clock does, and in UTC where it can't.
+func TestPageUntil(t *testing.T) {
+	n := notice()
+	n.Until = time2031
+	at := parse(t, html(t, http.MethodGet, n)).only(t, "time")
+	if got, _ := attribute(at, "datetime"); got != "2031-02-03T10:34:56Z" {
+		t.Errorf("datetime %q", got)
+	}
+	if got := read(at); got != "2031-02-03 10:34 UTC" {
+		t.Errorf("text %q", got)
+	}
+
+	n.Until, n.RetryAfter = time.Time{}, 600
+	earliest := time.Now().Add(10 * time.Minute)
+	at = parse(t, html(t, http.MethodGet, n)).only(t, "time")
+	written, _ := attribute(at, "datetime")
+	for layout, text := range map[string]string{time.RFC3339: written, "2006-01-02 15:04 UTC": read(at)} {
+		got, err := time.Parse(layout, text)
+		if err != nil || got.Second() != 0 || got.Before(earliest) || got.After(time.Now().Add(11*time.Minute)) {
+			t.Errorf("%q is no full minute just after %v: %v", text, earliest, err)
+		}
+	}
+}
+
+// TestPagePolls: only a page with a token asks whether the site is back, and it has
+// every word that its script says.
+func TestPagePolls(t *testing.T) {
+	for _, form := range []bool{false, true} {
+		method, watching := http.MethodGet, words.Watching
+		if form {
+			method, watching = http.MethodPost, words.WatchingForm
+		}
+		n := notice()
+		d := parse(t, html(t, method, n))
+		for name, want := range map[string]string{
+			"poll": n.Poll, "after": "30", "watching": english[watching], "back": english[words.Back],
+			"stop": english[words.Stop], "resume": english[words.Resume],
+		} {
+			if got, _ := d.data(name); got != want {
+				t.Errorf("%s: data-%s is %q, want %q", method, name, got, want)
+			}
+		}
+		if _, has := d.data("form"); has != form {
+			t.Errorf("%s: data-form is there: %v", method, has)
+		}
+		n.Poll = ""
+		d = parse(t, html(t, method, n))
+		if scripts, buttons := len(d.elements("script")), len(d.elements("button")); scripts+buttons > 0 {
+			t.Errorf("%s without poll: %d scripts, %d buttons", method, scripts, buttons)
+		}
+		mustNotHave(t, html(t, method, n), "data-")
+	}
+}
+
+// TestPageResend: the script can offer to send a form again only where nothing was
+// sent.
+func TestPageResend(t *testing.T) {
+	for fate, want := range map[cause.Fate]bool{cause.NotSent: true, cause.Unknown: false, "": false} {
+		for method, form := range map[string]bool{http.MethodGet: false, http.MethodPost: true} {
+			n := notice()
+			n.Fate = fate
+			if got := strings.Contains(html(t, method, n), english[words.Resend]); got != (want && form) {
+				t.Errorf("%s %q: offers to send again: %v", method, fate, got)
 			}
 		}
 	}
 }
 
-// TestPagePolicy: the policy allows exactly the bytes that the page has.
-func TestPagePolicy(t *testing.T) {
-	for _, poll := range []string{"token", ""} {
-		n := notice()
-		n.Poll = poll
-		w := answer(http.MethodGet, represent.HTML, n)
-		csp, body := w.Header().Get("Content-Security-Policy"), w.Body.String()
-		mustHave(t, csp, "default-src 'none'", "base-uri 'none'", "form-action 'none'", "img-src data:")
-		mustNotHave(t, csp, "unsafe", "*", "http")
-		for _, tag := range []string{"style", "script"} {
-			content := regexp.MustCompile("(?s)<" + tag + ">(.*?)</" + tag + ">").FindStringSubmatch(body)
-			if content == nil {
-				if poll != "" || tag == "style" {
-					t.Errorf("no %s", tag)
-				}
-				mustNotHave(t, csp, tag+"-src", "connect-src")
-				continue
-			}
-			mustHave(t, csp, tag+"-src "+hash(content[1]))
+// TestPageLeast: what isn't known leaves no trace.
+func TestPageLeast(t *testing.T) {
+	r := ask(http.MethodGet)
+	r.Host = ""
+	d := parse(t, plainPage.respond(t, r, represent.HTML, Notice{}).Body.String())
+	if got, want := strings.Join(d.sentences(english), " "), "reason retry title"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := read(d.only(t, "title")); got != english[words.Title] {
+		t.Errorf("title %q", got)
+	}
+	for _, name := range []string{"bdi", "footer", "img", "section", "time", "script", "button"} {
+		if n := len(d.elements(name)); n > 0 {
+			t.Errorf("%d elements %s", n, name)
 		}
-		mustNotHave(t, strings.ReplaceAll(body, script, ""), "style=", "onclick=", "onload=", "http-equiv", "<link rel=\"stylesheet")
+	}
+}
+
+// TestPageMessage: the sentence for this outage goes before the one for all.
+func TestPageMessage(t *testing.T) {
+	n := notice()
+	n.Message = "Back at noon."
+	text := parse(t, html(t, http.MethodGet, n)).text()
+	mustHave(t, text, "Back at noon.")
+	mustNotHave(t, text, "new house")
+}
+
+// TestPageSlots: pages of one shape differ in what is put into them, and in nothing
+// else.
+func TestPageSlots(t *testing.T) {
+	marked := func(mark string, seconds int) string {
+		n := notice()
+		n.Message, n.Reference, n.Poll, n.RetryAfter = "message "+mark, "reference "+mark, "poll "+mark, seconds
+		p := newPage(t, Options{Service: "service " + mark})
+		return p.respond(t, ask(http.MethodPost), represent.HTML, n).Body.String()
+	}
+	first, second := marked("first-one", 41), marked("second", 97)
+	if changed := strings.NewReplacer("first-one", "second", "41", "97").Replace(clearOfAssets(first)); changed != clearOfAssets(second) {
+		t.Errorf("got\n%s\nand\n%s", first, second)
+	}
+	for _, slot := range []string{"service first-one", "message first-one", "reference first-one", "poll first-one"} {
+		mustHave(t, first, slot)
+	}
+	if warm := fullPage.respond(t, ask(http.MethodGet), represent.HTML, notice()).Body.String(); warm != html(t, http.MethodGet, notice()) {
+		t.Error("the same page looks different the next time")
+	}
+}
+
+// clearOfAssets drops the style and the scripts, whose text is no text.
+func clearOfAssets(page string) string {
+	return strings.NewReplacer(style, "", script, "", clock, "").Replace(page)
+}
+
+// TestPageConcurrent: pages that are needed for the first time by many at once are
+// as whole as one that was made alone.
+func TestPageConcurrent(t *testing.T) {
+	shared := newPage(t, options())
+	type request struct{ method, lang string }
+	requests := make([]request, 0, 24)
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, lang := range shared.Languages()[:12] {
+			requests = append(requests, request{method, lang})
+		}
+	}
+	bodies := make(chan string)
+	for i := range 8 * len(requests) {
+		r := requests[i%len(requests)]
+		go func() {
+			w := httptest.NewRecorder()
+			err := shared.Respond(w, ask(r.method, "Accept-Language", r.lang), represent.HTML, notice())
+			bodies <- fmt.Sprint(r, err, w.Body)
+		}()
+	}
+	got := map[string]bool{}
+	for range 8 * len(requests) {
+		got[<-bodies] = true
+	}
+	for _, r := range requests {
+		want := fullPage.respond(t, ask(r.method, "Accept-Language", r.lang), represent.HTML, notice()).Body
+		if !got[fmt.Sprint(r, nil, want)] || len(got) != len(requests) {
+			t.Fatalf("%v: %d different pages for %d requests", r, len(got), len(requests))
+		}
 	}
 }

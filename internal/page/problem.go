@@ -3,32 +3,36 @@ package page
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/xml"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
 // problemType is where docs/problems.md documents the members.
 const problemType = "https://github.com/healthpool/caddy-healthpool/blob/main/docs/problems.md#no-healthy-upstream"
 
-// problemDetails is the body of problem+json and json (RFC 9457).
+// problemDetails is the body of problem+json, json and problem+xml (RFC 9457 and
+// its Appendix B).
 type problemDetails struct {
-	Type        string      `json:"type"`
-	Title       string      `json:"title"`
-	Status      int         `json:"status"`
-	Detail      string      `json:"detail"`
-	Instance    string      `json:"instance,omitempty"`
-	Reference   string      `json:"reference,omitempty"`
-	Cause       cause.Cause `json:"cause"`
-	Retryable   bool        `json:"retryable"`
-	RetryAfter  int         `json:"retry_after,omitempty"`
-	RequestFate cause.Fate  `json:"request_fate"`
+	XMLName     xml.Name    `json:"-" xml:"urn:ietf:rfc:7807 problem"`
+	Type        string      `json:"type" xml:"type"`
+	Title       string      `json:"title" xml:"title"`
+	Status      int         `json:"status" xml:"status"`
+	Detail      string      `json:"detail" xml:"detail"`
+	Instance    string      `json:"instance,omitempty" xml:"instance,omitempty"`
+	Reference   string      `json:"reference,omitempty" xml:"reference,omitempty"`
+	Cause       cause.Cause `json:"cause" xml:"cause"`
+	Retryable   bool        `json:"retryable" xml:"retryable"`
+	RetryAfter  int         `json:"retry_after,omitempty" xml:"retry_after,omitempty"`
+	RequestFate cause.Fate  `json:"request_fate" xml:"request_fate"`
 }
 
-// writeProblem writes n as JSON.
-func writeProblem(b *bytes.Buffer, n Notice, method string) error {
-	return json.NewEncoder(b).Encode(problemDetails{
+// writeProblem writes n as JSON or XML.
+func writeProblem(b *bytes.Buffer, format represent.Format, n *Notice, method string) error {
+	p := &problemDetails{
 		Type:        problemType,
-		Title:       "No healthy upstream",
+		Title:       problemTitle,
 		Status:      n.Status,
 		Detail:      detail(n, method),
 		Instance:    n.instance(),
@@ -37,21 +41,36 @@ func writeProblem(b *bytes.Buffer, n Notice, method string) error {
 		Retryable:   n.retryable(method),
 		RetryAfter:  n.RetryAfter,
 		RequestFate: n.Fate,
-	})
+	}
+	if format == represent.XML {
+		b.WriteString(xml.Header)
+		return xml.NewEncoder(b).Encode(p)
+	}
+	return json.NewEncoder(b).Encode(p)
 }
+
+const problemTitle = "No healthy upstream"
 
 // detail says what happened, what the owner says of it, and what follows from
 // it for the request.
-func detail(n Notice, method string) string {
-	s := "The service behind this address is not answering. The problem is on its side."
+func detail(n *Notice, method string) string {
+	s := "The service behind this address " + n.state()
 	if n.Message != "" {
 		s += " " + n.Message
 	}
 	return s + " " + outcome(n, method)
 }
 
+// state says what goes on, of a service that was named.
+func (n *Notice) state() string {
+	if n.Planned {
+		return "is closed for planned work."
+	}
+	return "is not answering. The problem is on its side, not yours."
+}
+
 // outcome says to a program's user what became of the request.
-func outcome(n Notice, method string) string {
+func outcome(n *Notice, method string) string {
 	switch {
 	case n.Fate == cause.NotSent:
 		return "The request was not passed on, so it is safe to repeat it."

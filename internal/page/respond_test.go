@@ -1,6 +1,7 @@
 package page
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -9,51 +10,74 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
+const grpcType = "application/grpc+proto"
+
+// contentTypes are all formats, and their types for a client that sends grpcType.
 var contentTypes = map[represent.Format]string{
-	represent.HTML:    "text/html; charset=utf-8",
-	represent.Problem: "application/problem+json",
-	represent.JSON:    "application/json",
-	represent.Text:    "text/plain; charset=utf-8",
-	represent.Bare:    "",
-	"some later one":  "text/plain; charset=utf-8",
+	represent.HTML:          "text/html; charset=utf-8",
+	represent.Problem:       "application/problem+json",
+	represent.JSON:          "application/json",
+	represent.XML:           "application/problem+xml",
+	represent.Markdown:      "text/markdown; charset=utf-8",
+	represent.Text:          "text/plain; charset=utf-8",
+	represent.EventStream:   "text/event-stream",
+	represent.GRPC:          grpcType,
+	represent.GRPCWeb:       grpcType,
+	represent.GRPCWebText:   grpcType,
+	represent.Connect:       "application/json",
+	represent.ConnectStream: grpcType,
+	represent.Bare:          "",
+	"some later one":        "text/plain; charset=utf-8",
+}
+
+// isOK has the formats whose status says nothing of the failure.
+var isOK = map[represent.Format]bool{
+	represent.EventStream: true, represent.GRPC: true, represent.GRPCWeb: true, represent.GRPCWebText: true, represent.ConnectStream: true,
+}
+
+// headersOf are the headers of a response but for its length, which has a test of
+// its own.
+func headersOf(w *httptest.ResponseRecorder) map[string]string {
+	all := map[string]string{}
+	for name, values := range w.Header() {
+		all[name] = strings.Join(values, " | ")
+	}
+	delete(all, "Content-Length")
+	return all
 }
 
 // TestRespondHeaders: every format, method and status has the same headers but
 // for those of its type, and nothing else.
 func TestRespondHeaders(t *testing.T) {
+	for _, format := range represent.All() {
+		if _, ok := contentTypes[format]; !ok {
+			t.Errorf("%s has no test", format)
+		}
+	}
 	for format, contentType := range contentTypes {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS", "BREW"} {
 			for _, status := range []int{502, 503, 504} {
 				n := notice()
 				n.Status = status
-				w := answer(method, format, n)
-				if w.Code != status {
-					t.Errorf("%s %s: status %d, want %d", method, format, w.Code, status)
+				w := fullPage.respond(t, ask(method, "Content-Type", grpcType), format, n)
+				checkStatus(t, format, w.Code, status)
+				got := headersOf(w)
+				for _, own := range []string{"Content-Security-Policy", "Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"} {
+					delete(got, own)
 				}
 				want := map[string]string{
-					"Cache-Control":          "no-store",
-					"Content-Language":       "en",
-					"Retry-After":            "30",
+					"Cache-Control": "no-store", "Content-Language": "en", "Retry-After": "30",
 					"Vary":                   "Accept, Accept-Language, Sec-Fetch-Dest",
-					"X-Content-Type-Options": "nosniff",
-					"X-Robots-Tag":           "noindex",
+					"X-Content-Type-Options": "nosniff", "X-Robots-Tag": "noindex",
 				}
 				if contentType != "" {
 					want["Content-Type"], want["Referrer-Policy"] = contentType, "same-origin"
 				}
-				if format == represent.HTML {
-					want["Content-Security-Policy"] = policyScript
-				}
-				got := map[string]string{}
-				for name, values := range w.Header() {
-					got[name] = strings.Join(values, " | ")
-				}
-				delete(got, "Content-Length") // has its own test
 				if !maps.Equal(got, want) {
 					t.Errorf("%s %s: got %v, want %v", method, format, got, want)
 				}
@@ -62,24 +86,66 @@ func TestRespondHeaders(t *testing.T) {
 	}
 }
 
-// TestRespondHead: HEAD has the headers of GET, with its length, and no body.
-func TestRespondHead(t *testing.T) {
-	for format := range contentTypes {
-		get, head := answer("GET", format, notice()), answer("HEAD", format, notice())
-		if head.Body.Len() != 0 {
-			t.Errorf("%s: HEAD has a body", format)
-		}
-		if want := strconv.Itoa(get.Body.Len()); head.Header().Get("Content-Length") != want || get.Header().Get("Content-Length") != want {
-			t.Errorf("%s: Content-Length %s and %s, want %s", format, get.Header().Get("Content-Length"), head.Header().Get("Content-Length"), want)
-		}
+func checkStatus(t *testing.T, format represent.Format, got, want int) {
+	t.Helper()
+	switch {
+	case isOK[format]:
+		want = http.StatusOK
+	case format == represent.Connect:
+		want = http.StatusServiceUnavailable // the only one that means unavailable
 	}
-	if n := answer("GET", represent.Bare, notice()).Body.Len(); n != 0 {
-		t.Errorf("bare has a body of %d bytes", n)
+	if got != want {
+		t.Errorf("%s: status %d, want %d", format, got, want)
 	}
 }
 
-// TestRespondOverOthers: what earlier handlers said of their body goes, the
-// rest stays.
+// TestRespondOwnHeaders: a format has no header that belongs to another.
+func TestRespondOwnHeaders(t *testing.T) {
+	for format := range contentTypes {
+		h := answer(t, http.MethodGet, format, notice()).Header()
+		if has := h.Get("Content-Security-Policy") != ""; has != (format == represent.HTML) {
+			t.Errorf("%s: has a policy: %v", format, has)
+		}
+		for _, name := range []string{"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"} {
+			if has := h.Get(name) != ""; has != (format == represent.GRPC) {
+				t.Errorf("%s: has %s: %v", format, name, has)
+			}
+		}
+	}
+}
+
+// TestRespondHead: HEAD has the headers of GET, with its length, and no body.
+func TestRespondHead(t *testing.T) {
+	empty := []represent.Format{represent.Bare, represent.GRPC}
+	for format := range contentTypes {
+		get, head := answer(t, http.MethodGet, format, notice()), answer(t, http.MethodHead, format, notice())
+		if head.Body.Len() != 0 {
+			t.Errorf("%s: HEAD has a body", format)
+		}
+		for _, w := range []*httptest.ResponseRecorder{get, head} {
+			// Its members have no order.
+			details := w.Header()["Grpc-Status-Details-Bin"]
+			for i := range details {
+				details[i] = strconv.Itoa(len(details[i]))
+			}
+		}
+		if get.Code != head.Code || !maps.Equal(headersOf(get), headersOf(head)) {
+			t.Errorf("%s: GET %d %v, HEAD %d %v", format, get.Code, get.Header(), head.Code, head.Header())
+		}
+		want := strconv.Itoa(get.Body.Len())
+		for _, got := range []string{get.Header().Get("Content-Length"), head.Header().Get("Content-Length")} {
+			if got != want {
+				t.Errorf("%s: Content-Length %s, want %s", format, got, want)
+			}
+		}
+		if has := get.Body.Len() > 0; has == slices.Contains(empty, format) {
+			t.Errorf("%s: has a body: %v", format, has)
+		}
+	}
+}
+
+// TestRespondOverOthers: what earlier handlers said of their body goes, the rest
+// stays, and conditions and ranges are no matter.
 func TestRespondOverOthers(t *testing.T) {
 	w := httptest.NewRecorder()
 	gone := append([]string{"ETag", "Content-MD5"}, stale[:]...)
@@ -87,17 +153,15 @@ func TestRespondOverOthers(t *testing.T) {
 		w.Header().Set(name, "old")
 	}
 	w.Header().Set("Content-Length", "1000000")
-	w.Header().Set("Content-Type", "image/png")
 	w.Header().Set("Cache-Control", "max-age=3600")
 	w.Header().Set("Server", "Caddy")
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Header.Set("If-None-Match", "old")
-	r.Header.Set("Range", "bytes=0-1")
 	n := notice()
 	n.RetryAfter = 0
-	Respond(w, r, represent.Bare, n)
-
-	for _, name := range append(gone, "Content-Type") {
+	r := ask(http.MethodGet, "If-None-Match", "old", "If-Modified-Since", "Tue, 01 Jan 2030 00:00:00 GMT", "Range", "bytes=0-1")
+	if err := fullPage.Respond(w, r, represent.Bare, n); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range gone {
 		if v := w.Header().Get(name); v != "" {
 			t.Errorf("%s: %s is still there", name, v)
 		}
@@ -107,27 +171,8 @@ func TestRespondOverOthers(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
-	if w.Code != 503 {
+	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("status %d", w.Code)
-	}
-}
-
-func TestRespondVary(t *testing.T) {
-	for _, c := range []struct {
-		there []string
-		want  string
-	}{
-		{nil, "Accept, Accept-Language, Sec-Fetch-Dest"},
-		{[]string{"Accept-Encoding"}, "Accept-Encoding, Accept, Accept-Language, Sec-Fetch-Dest"},
-		{[]string{"Origin", "accept,Cookie"}, "Origin, accept,Cookie, Accept-Language, Sec-Fetch-Dest"},
-		{[]string{"*"}, "*"},
-		{[]string{""}, "Accept, Accept-Language, Sec-Fetch-Dest"},
-	} {
-		h := http.Header{"Vary": c.there}
-		setHeaders(h, 0, 0)
-		if got := strings.Join(h["Vary"], " | "); got != c.want {
-			t.Errorf("%q: got %q, want %q", c.there, got, c.want)
-		}
 	}
 }
 
@@ -135,149 +180,63 @@ func TestRespondVary(t *testing.T) {
 // body can't follow, is an outage all the same.
 func TestRespondBadStatus(t *testing.T) {
 	for _, status := range []int{-1, 0, 99, 101, 1000} {
-		w := answer("GET", represent.Problem, Notice{Status: status})
+		w := answer(t, http.MethodGet, represent.Problem, Notice{Status: status})
 		if w.Code != 503 || !strings.Contains(w.Body.String(), `"status":503`) {
 			t.Errorf("%d: got %d %s", status, w.Code, w.Body)
 		}
 	}
 }
 
-func TestProblem(t *testing.T) {
-	for _, c := range []struct {
-		method    string
-		fate      cause.Fate
-		retryable bool
-		says      string
-	}{
-		{"GET", cause.NotSent, true, "not passed on"},
-		{"GET", cause.Unknown, true, "safe to repeat"},
-		{"HEAD", cause.Unknown, true, ""},
-		{"OPTIONS", cause.Unknown, true, "safe to repeat"},
-		{"POST", cause.NotSent, true, "safe to repeat"},
-		{"POST", cause.Unknown, false, "check before repeating"},
-		{"PUT", cause.Unknown, false, "check before repeating"},
-		{"DELETE", cause.Unknown, false, "check before repeating"},
-		{"POST", "", false, "check before repeating"},
-	} {
+// TestRespondRetryAfter: whoever asks, and however, is told the same time.
+func TestRespondRetryAfter(t *testing.T) {
+	for _, seconds := range []int{-3, 0, 1, 30, 7200} {
 		n := notice()
-		n.Fate, n.Cause = c.fate, cause.ConnectionTerminated
-		body := answer(c.method, represent.Problem, n).Body.Bytes()
-		if c.method == "HEAD" {
-			continue
+		n.RetryAfter = seconds
+		want := ""
+		if seconds > 0 {
+			want = strconv.Itoa(seconds)
 		}
-		var got map[string]any
-		if err := json.Unmarshal(body, &got); err != nil {
+		for format := range contentTypes {
+			if got := answer(t, http.MethodGet, format, n).Header().Get("Retry-After"); got != want {
+				t.Errorf("%s: Retry-After is %q, want %q", format, got, want)
+			}
+		}
+		if got, _ := parse(t, html(t, http.MethodGet, n)).data("after"); got != want {
+			t.Errorf("data-after is %q, want %q", got, want)
+		}
+		var problem struct {
+			RetryAfter json.Number `json:"retry_after"`
+		}
+		if err := json.Unmarshal(answer(t, http.MethodGet, represent.Problem, n).Body.Bytes(), &problem); err != nil || string(problem.RetryAfter) != want {
+			t.Errorf("retry_after is %q, want %q: %v", problem.RetryAfter, want, err)
+		}
+		details, err := base64.RawStdEncoding.DecodeString(answer(t, http.MethodGet, represent.GRPC, n).Header().Get("Grpc-Status-Details-Bin"))
+		if err != nil {
 			t.Fatal(err)
 		}
-		detail, _ := got["detail"].(string)
-		mustHave(t, detail, n.Message, c.says)
-		delete(got, "detail")
-		fate := c.fate
-		if fate == "" {
-			fate = cause.Unknown
-		}
-		want := map[string]any{
-			"type": problemType, "title": "No healthy upstream", "status": 503.0, "instance": "urn:reference:7QX4-M2KD",
-			"reference": "7QX4-M2KD", "cause": "connection_terminated", "retryable": c.retryable, "retry_after": 30.0,
-			"request_fate": string(fate),
-		}
-		if !maps.Equal(got, want) {
-			t.Errorf("%s %s: got %v, want %v", c.method, c.fate, got, want)
-		}
-		if asJSON := answer(c.method, represent.JSON, n).Body.Bytes(); string(asJSON) != string(body) {
-			t.Errorf("json differs from problem+json: %s", asJSON)
+		if _, info := rpcDetails(t, details); info.GetRetryDelay().AsDuration() != time.Duration(max(seconds, 0))*time.Second || (info != nil) != (want != "") {
+			t.Errorf("RetryInfo is %v, want %q", info, want)
 		}
 	}
 }
 
-func TestProblemLeaves(t *testing.T) {
-	body := answer("GET", represent.Problem, Notice{Status: 503, Fate: cause.NotSent}).Body.String()
-	mustNotHave(t, body, "retry_after", "instance", "reference")
+// TestRespondService: a site without a name goes by the host it was asked for.
+func TestRespondService(t *testing.T) {
+	for host, want := range map[string]string{
+		"example.org": "example.org", "example.org:8080": "example.org", "[2001:db8::1]:80": "2001:db8::1",
+		"[2001:db8::1]": "2001:db8::1", "": "The service", "a:b:c": "a:b",
+	} {
+		r := ask(http.MethodGet)
+		r.Host = host
+		mustHave(t, plainPage.respond(t, r, represent.Text, notice()).Body.String(), "\n"+want+" is not answering.")
+	}
+	mustHave(t, answer(t, http.MethodGet, represent.Text, notice()).Body.String(), "\nexample.com is")
 }
 
-func TestText(t *testing.T) {
-	got := answer("POST", represent.Text, notice()).Body.String()
-	want := `no healthy upstream
-
-example.com is not answering. The problem is on its side, not yours.
-We are moving to a new house.
-The request was not passed on, so it is safe to repeat it.
-Try again in 30 seconds.
-Status page: https://status.example.com/?a=1&b=2
-Call us: tel:+15550100
-Reference: 7QX4-M2KD
-`
-	if got != want {
-		t.Errorf("got:\n%s\nwant:\n%s", got, want)
-	}
-	got = answer("POST", represent.Text, Notice{}).Body.String()
-	want = `no healthy upstream
-
-The service is not answering. The problem is on its side, not yours.
-It is unknown whether the request was processed: check before repeating it.
-`
-	if got != want {
-		t.Errorf("got:\n%s\nwant:\n%s", got, want)
-	}
+// TestRespondLongService: however long a Host header is, the answer is short.
+func TestRespondLongService(t *testing.T) {
+	r := ask(http.MethodGet)
+	r.Host = strings.Repeat("é", 1<<20)
+	text := plainPage.respond(t, r, represent.Text, notice()).Body.String()
+	mustHave(t, text, "\n"+strings.Repeat("é", maxService/2)+" is not answering.")
 }
-
-// TestDataEscapes: strings from outside stay where they belong: in JSON that
-// parses, in one line of text that moves no cursor.
-func TestDataEscapes(t *testing.T) {
-	for _, bad := range hostile {
-		n := notice()
-		n.Service, n.Message, n.Reference, n.Cause = bad, bad, bad, cause.Cause(bad)
-		n.Links = []Link{{bad, "https://example.com"}}
-		body := answer("GET", represent.Problem, n).Body.Bytes()
-		if !json.Valid(body) {
-			t.Errorf("invalid JSON: %s", body)
-		}
-		mustNotHave(t, string(body), "<script", "\u2028")
-		text := answer("GET", represent.Text, n).Body.String()
-		mustNotHave(t, text, "\x1b", "\r", "\u202e", "\u2028", "\nSet-Cookie")
-		if lines := strings.Count(text, "\n"); lines != 8 {
-			t.Errorf("%d lines: %s", lines, text)
-		}
-	}
-}
-
-func TestNoticeLongService(t *testing.T) {
-	n := notice()
-	n.Service = strings.Repeat("é", 1<<20)
-	if got := n.normal().Service; len(got) > maxService || !strings.HasPrefix(n.Service, got) {
-		t.Errorf("%d bytes: %q", len(got), got)
-	}
-}
-
-// TestNoticeKeepsLinks: Respond must not change what the caller shares between
-// requests.
-func TestNoticeKeepsLinks(t *testing.T) {
-	n := notice()
-	n.Links = []Link{{"bad", "javascript:x"}, {"good", "https://example.com"}}
-	before := slices.Clone(n.Links)
-	answer("GET", represent.HTML, n)
-	if !slices.Equal(before, n.Links) {
-		t.Errorf("links were changed to %v", n.Links)
-	}
-}
-
-func BenchmarkRespond(b *testing.B) {
-	n := notice()
-	for _, format := range []represent.Format{represent.HTML, represent.Problem, represent.Text, represent.Bare} {
-		b.Run(string(format), func(b *testing.B) {
-			r := httptest.NewRequest("GET", "/", nil)
-			w := &discard{http.Header{}}
-			b.ReportAllocs()
-			for b.Loop() {
-				Respond(w, r, format, n)
-			}
-		})
-	}
-}
-
-// discard is a ResponseWriter that costs nothing itself.
-type discard struct{ header http.Header }
-
-func (d *discard) Header() http.Header         { return d.header }
-func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
-func (d *discard) WriteHeader(int)             {}

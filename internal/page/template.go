@@ -2,62 +2,106 @@ package page
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"html/template"
+	"net/http"
+	"os"
 	"strings"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/page/words"
 )
 
-// Template is an owner's own page. A nil Template is the page that is built
-// in.
-type Template struct {
-	parsed *template.Template
-}
+// ownTemplate is an owner's page in place of the built-in one.
+type ownTemplate struct{ parsed *template.Template }
 
-// ParseTemplate reads an owner's page, which is an html/template with the
-// fields .Title .Status .Cause .Fate .Reference .RetryAfter .Service .Message
-// .Links (each .Label and .URL) .Lang .Dir and .Poll. It tries the page out, so
-// that a mistake shows when the config is loaded and not in an outage.
-func ParseTemplate(text string) (*Template, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, errors.New("template: must not be empty")
-	}
-	parsed, err := template.New("template").Parse(text)
+// maxTemplate is the size of an owner's template at most: each visitor in an
+// outage is sent it.
+const maxTemplate = 1 << 20
+
+// readTemplate reads an owner's page. It tries the page out, so that a mistake
+// shows when the config is loaded and not in an outage.
+func (p *Page) readTemplate(name string) (*ownTemplate, error) {
+	text, err := os.ReadFile(name) //nolint:gosec // the owner names it
 	if err != nil {
-		return nil, err // begins with "template: template:1:" already
+		return nil, fmt.Errorf("template: %w", err)
 	}
-	t := &Template{parsed}
-	for _, n := range samples() {
-		if err := t.write(new(bytes.Buffer), n.normal()); err != nil {
-			return nil, err
+	switch {
+	case strings.TrimSpace(string(text)) == "":
+		return nil, fmt.Errorf("template: %s: must not be empty", name)
+	case len(text) > maxTemplate:
+		return nil, fmt.Errorf("template: %s: must be at most %d KiB, got %d", name, maxTemplate>>10, len(text)>>10)
+	}
+	parsed, err := template.New("template").Parse(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("template: %s: %w", name, err)
+	}
+	t := &ownTemplate{parsed}
+	for _, sample := range samples {
+		if err := t.write(new(bytes.Buffer), &sample); err != nil {
+			return nil, fmt.Errorf("template: %s: %w", name, err)
 		}
 	}
 	return t, nil
 }
 
-// samples are notices that take a template through its branches: all there is
-// to say, and as little as there can be.
-func samples() []Notice {
-	full := Notice{
-		Status:     503,
-		Cause:      cause.DestinationUnavailable,
-		Fate:       cause.NotSent,
-		Reference:  "7QX4-M2KD",
-		RetryAfter: 30,
-		Service:    "example.com",
-		Message:    "We are moving to a new house.",
-		Links:      []Link{{"Status page", "https://status.example.com"}, {"Call us", "tel:+15550100"}},
-		Poll:       "token",
+// samples take a template through its branches: all there is to say, and as little
+// as there can be.
+var samples = []templateData{
+	{
+		Title: "Sorry", Status: http.StatusServiceUnavailable, Cause: string(cause.DestinationUnavailable), Fate: string(cause.NotSent),
+		Reference: "7qx4m2kdp", RetryAfter: 30, Service: "example.com", Message: "A sentence.",
+		Links: []safeLink{{"Status", "https://status.example.com"}, {"Call us", "tel:+15550100"}}, Lang: words.English, Dir: "ltr", Poll: "token",
+	},
+	{Title: "Sorry", Status: http.StatusBadGateway, Cause: string(cause.ConnectionTerminated), Fate: string(cause.Unknown), Lang: words.English, Dir: "ltr"},
+}
+
+// templateData is what an owner's template can use. The names are promised to
+// owners.
+type templateData struct {
+	Title      string
+	Status     int
+	Cause      string
+	Fate       string
+	Reference  string
+	RetryAfter int
+	Service    string
+	Message    string
+	Links      []safeLink
+	Lang       string
+	Dir        string
+	Poll       string
+}
+
+// templateData is n for an owner's template.
+func (p *Page) templateData(n *Notice, lang int) *templateData {
+	v := p.view(shape{lang: lang})
+	return &templateData{
+		Title: v.Words[words.Title], Status: n.Status, Cause: string(n.Cause), Fate: string(n.Fate),
+		Reference: n.Reference, RetryAfter: n.RetryAfter, Service: n.service, Message: n.Message,
+		Links: p.links, Lang: v.Lang, Dir: v.Dir, Poll: n.Poll,
 	}
-	return []Notice{full, {Status: 502, Cause: cause.ConnectionTerminated, Fate: cause.Unknown}}
 }
 
 // write executes the template into b.
-func (t *Template) write(b *bytes.Buffer, n Notice) error {
-	if err := t.parsed.Execute(b, newTemplateData(n, &english)); err != nil {
+func (t *ownTemplate) write(b *bytes.Buffer, data *templateData) error {
+	if err := t.parsed.Execute(b, data); err != nil {
 		return fmt.Errorf("executing: %w", err)
 	}
 	return nil
+}
+
+// safeLink is a Link whose scheme was checked: html/template by itself would
+// refuse tel.
+type safeLink struct {
+	Label string
+	URL   template.URL
+}
+
+func safeLinks(links []Link) []safeLink {
+	safe := make([]safeLink, len(links))
+	for i, l := range links {
+		safe[i] = safeLink{oneLine(l.Label), template.URL(l.URL)} //nolint:gosec // Validate has looked at it
+	}
+	return safe
 }

@@ -1,10 +1,12 @@
 package page
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/healthpool/caddy-healthpool/internal/page/words"
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
@@ -12,54 +14,60 @@ const everyField = `<!doctype html><html lang="{{.Lang}}" dir="{{.Dir}}"><title>
 	`<p data-poll="{{.Poll}}">{{.Status}} {{.Cause}} {{.Fate}} {{.Reference}} {{.RetryAfter}} {{.Service}} {{.Message}}` +
 	`{{range .Links}}<a href="{{.URL}}">{{.Label}}</a>{{end}}{{if eq .Fate "not_sent"}} safe{{end}}`
 
+// withTemplate is the page of an owner who has one.
+func withTemplate(t testing.TB, text string) (*Page, error) {
+	t.Helper()
+	o := options()
+	o.Template = file(t, "page.html", []byte(text))
+	return New(o)
+}
+
+// TestTemplate: an owner's template has every field that is promised, escaped, in
+// the visitor's language, and what it loads is the owner's business.
 func TestTemplate(t *testing.T) {
-	own, err := ParseTemplate(everyField)
+	p, err := withTemplate(t, everyField)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
 	n := notice()
 	n.Message = "<b>"
-	if err := own.Respond(w, httptest.NewRequest("GET", "/", nil), represent.HTML, n); err != nil {
-		t.Fatal(err)
-	}
-	mustHave(t, w.Body.String(), `<html lang="en" dir="ltr">`, "<title>"+english.Title+"</title>", `data-poll="Zm9vYmFy"`,
+	w := p.respond(t, ask(http.MethodGet, "Accept-Language", "he"), represent.HTML, n)
+	mustHave(t, w.Body.String(), `<html lang="he" dir="rtl">`, "<title>"+words.Of("he")[words.Title]+"</title>", `data-poll="Zm9vYmFy"`,
 		"503 destination_unavailable not_sent 7QX4-M2KD 30 example.com &lt;b&gt;",
 		`<a href="https://status.example.com/?a=1&amp;b=2">Status page</a><a href="tel:&#43;15550100">Call us</a> safe`)
 	for name, want := range map[string]string{
-		"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": "", "Cache-Control": "no-store", "Retry-After": "30",
+		"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": "", "Cache-Control": "no-store", "Retry-After": "30", "Content-Language": "he",
 	} {
 		if got := w.Header().Get(name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
-	if w.Code != 503 {
+	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("status %d", w.Code)
 	}
 }
 
-// TestTemplateOtherFormats: an owner's template changes the page and no other
-// format.
+// TestTemplateOtherFormats: an owner's template changes the page and no other format.
 func TestTemplateOtherFormats(t *testing.T) {
-	own, err := ParseTemplate("mine")
+	p, err := withTemplate(t, "mine")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, format := range []represent.Format{represent.Problem, represent.JSON, represent.Text, represent.Bare} {
-		w := httptest.NewRecorder()
-		if err := own.Respond(w, httptest.NewRequest("GET", "/", nil), format, notice()); err != nil {
-			t.Fatal(err)
-		}
-		if got, want := w.Body.String(), answer("GET", format, notice()).Body.String(); got != want {
-			t.Errorf("%s: got %q, want %q", format, got, want)
+	for format := range contentTypes {
+		got := p.respond(t, ask(http.MethodGet), format, notice()).Body.String()
+		if is := got == "mine"; is != (format == represent.HTML) {
+			t.Errorf("%s: got %q", format, got)
 		}
 	}
 }
 
+// TestTemplateErrors: what is wrong with a template, in whatever branch, shows when
+// the config is loaded.
 func TestTemplateErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                    "must not be empty",
 		" \n":                                 "must not be empty",
+		strings.Repeat("x", maxTemplate+1):    "must be at most 1024 KiB",
 		"{{.Title":                            "unclosed action",
 		"{{.Titel}}":                          "Titel",
 		"{{if .Message}}{{.Massage}}{{end}}":  "Massage",
@@ -72,9 +80,9 @@ func TestTemplateErrors(t *testing.T) {
 		"{{index .Links 7}}":             "index",
 		"{{define \"a\"}}{{template \"a\" .}}{{end}}{{template \"a\" .}}": "depth",
 	} {
-		_, err := ParseTemplate(text)
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want an error with %q", text, err, want)
+		_, err := withTemplate(t, text)
+		if err == nil || !strings.HasPrefix(err.Error(), "template: ") || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "page.html") {
+			t.Errorf("%.60q: got %v, want an error with %q", text, err, want)
 		}
 	}
 }
@@ -82,20 +90,20 @@ func TestTemplateErrors(t *testing.T) {
 // TestTemplateFallback: a template that fails only in the outage, after it has
 // written half a page, is replaced by the built-in page and reported.
 func TestTemplateFallback(t *testing.T) {
-	own, err := ParseTemplate(`half a page {{if eq .Cause "dns_error"}}{{index .Links 99}}{{end}}`)
+	p, err := withTemplate(t, `half a page {{if eq .Cause "dns_error"}}{{index .Links 99}}{{end}}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := notice()
 	n.Cause = "dns_error"
 	w := httptest.NewRecorder()
-	if err := own.Respond(w, httptest.NewRequest("GET", "/", nil), represent.HTML, n); err == nil {
+	if err := p.Respond(w, ask(http.MethodGet), represent.HTML, n); err == nil {
 		t.Error("no error")
 	}
-	if got, want := w.Body.String(), html("GET", n); got != want {
+	if got, want := w.Body.String(), html(t, http.MethodGet, n); got != want {
 		t.Errorf("got %q, want the built-in page", got)
 	}
-	if got := w.Header().Get("Content-Security-Policy"); got != policyScript {
-		t.Errorf("policy %q", got)
+	if got, want := w.Header().Get("Content-Security-Policy"), answer(t, http.MethodGet, represent.HTML, n).Header().Get("Content-Security-Policy"); got != want || got == "" {
+		t.Errorf("policy %q, want %q", got, want)
 	}
 }

@@ -3,31 +3,97 @@ package page
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
+	"strings"
 )
 
 // writeText writes n as lines for a terminal. The first one is what tools have
 // searched for since Envoy.
-func writeText(b *bytes.Buffer, n Notice, method string) {
-	b.WriteString("no healthy upstream\n\n")
-	service := n.Service
-	if service == "" {
-		service = "The service"
+func (p *Page) writeText(b *bytes.Buffer, n *Notice, method string) {
+	service := "The service"
+	if n.service != "" {
+		service = n.service
 	}
-	fmt.Fprintf(b, "%s is not answering. The problem is on its side, not yours.\n", service)
+	fmt.Fprintf(b, "no healthy upstream\n\n%s %s\n", service, n.state())
 	if n.Message != "" {
 		fmt.Fprintln(b, n.Message)
 	}
 	fmt.Fprintln(b, outcome(n, method))
-	switch {
-	case n.RetryAfter == 1:
-		fmt.Fprintln(b, "Try again in 1 second.")
-	case n.RetryAfter > 1:
-		fmt.Fprintf(b, "Try again in %d seconds.\n", n.RetryAfter)
+	if n.RetryAfter > 0 {
+		fmt.Fprintf(b, "Try again in %s.\n", n.wait())
 	}
-	for _, l := range templateLinks(n) {
+	for _, l := range p.links {
 		fmt.Fprintf(b, "%s: %s\n", l.Label, l.URL)
 	}
 	if n.Reference != "" {
 		fmt.Fprintf(b, "Reference: %s\n", n.Reference)
 	}
+}
+
+// wait is how long to wait before another try.
+func (n *Notice) wait() string {
+	if n.RetryAfter == 1 {
+		return "1 second"
+	}
+	return fmt.Sprintf("%d seconds", n.RetryAfter)
+}
+
+// writeMarkdown writes n for agents, which read it as people do, and for those
+// who read what agents pass on.
+func (p *Page) writeMarkdown(b *bytes.Buffer, n *Notice, method string) {
+	fmt.Fprintf(b, "# %s\n\n%s\n\n", problemTitle, plain(detail(n, method)))
+	if n.service != "" {
+		fmt.Fprintf(b, "- Service: %s\n", plain(n.service))
+	}
+	fmt.Fprintf(b, "- Status: %d\n- Cause: %s\n- Safe to repeat: %s\n", n.Status, plain(string(n.Cause)), yesNo[n.retryable(method)])
+	if n.RetryAfter > 0 {
+		fmt.Fprintf(b, "- Try again in: %s\n", n.wait())
+	}
+	if n.Reference != "" {
+		fmt.Fprintf(b, "- Reference: %s\n", plain(n.Reference))
+	}
+	for _, l := range p.links {
+		fmt.Fprintf(b, "- [%s](<%s>)\n", plain(l.Label), angles.Replace(string(l.URL)))
+	}
+}
+
+var (
+	yesNo  = map[bool]string{true: "yes", false: "no"}
+	angles = strings.NewReplacer("<", "%3C", ">", "%3E", "\\", "%5C")
+)
+
+// plain escapes what means something within a line of Markdown (CommonMark §2.4),
+// but for an underscore within a word, which means nothing there.
+func plain(s string) string {
+	if !strings.ContainsAny(s, special) {
+		return s
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if strings.IndexByte(special, s[i]) >= 0 && (s[i] != '_' || !isWithinWord(s, i)) {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+const special = "\\`*_[]<>&~|"
+
+func isWithinWord(s string, i int) bool {
+	return i > 0 && i < len(s)-1 && isWord(s[i-1]) && isWord(s[i+1])
+}
+
+func isWord(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
+
+// writeEvents tells an EventSource when to connect again. It ends for good at any
+// status but 200 (HTML, §9.2). Streams that broke off at one moment return spread.
+func writeEvents(b *bytes.Buffer, n *Notice) {
+	const usual, spread = 5, 250 // seconds; milliseconds for each
+	seconds := n.RetryAfter
+	if seconds == 0 {
+		seconds = usual
+	}
+	milliseconds := seconds*1000 + rand.IntN(seconds*spread+1)
+	fmt.Fprintf(b, "retry: %d\n: no healthy upstream\n\n", milliseconds)
 }

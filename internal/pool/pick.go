@@ -24,6 +24,9 @@ const (
 // be had; nil stands for none. While there is none to pick, the request waits, as
 // the pool's Hold allows.
 func (p *Pool) Pick(ctx context.Context, r *Request) (best, second *Member) {
+	if p.closedTo(r) {
+		return nil, nil
+	}
 	if p.queue.size.Load() == 0 {
 		if best, second = p.view.Load().take(r, false); best != nil {
 			return best, second
@@ -32,7 +35,7 @@ func (p *Pool) Pick(ctx context.Context, r *Request) (best, second *Member) {
 	if !p.wait(ctx, r, func(v *view) bool {
 		best, second = v.take(r, true)
 		return best != nil
-	}) {
+	}) && !p.closedTo(r) {
 		best, second = p.view.Load().takeAny(r)
 	}
 	return best, second
@@ -45,6 +48,9 @@ func (p *Pool) Usable(ctx context.Context, r *Request) []*Member {
 	if p.queue.size.Load() > 0 || !v.ready(false) {
 		p.wait(ctx, r, func(v *view) bool { return v.ready(true) })
 		v = p.view.Load()
+	}
+	if p.closedTo(r) {
+		return nil
 	}
 	return v.candidates(r)
 }
@@ -106,7 +112,7 @@ func (p *Pool) askForHeld() {
 // one request counts together, and an outage is waited for only from its
 // beginning on: later requests are told at once.
 func (p *Pool) patience(r *Request) (until time.Time, ok bool) {
-	if p.Hold <= 0 || r.spent || r.Hurried {
+	if p.Hold <= 0 || r.spent || r.Hurried || p.closedTo(r) {
 		return until, false
 	}
 	now := time.Now()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/health"
+	"github.com/healthpool/caddy-healthpool/internal/intent"
 )
 
 // FailOpen is what a pool does with upstreams that answer, only late or badly,
@@ -52,11 +53,13 @@ type Options struct {
 	Refresh time.Duration
 	Grace   time.Duration
 	// OnTransition is told of each change of an upstream, OnState of each
-	// change of the pool, OnSource of each source that turns good or bad. All
-	// may be nil.
+	// change of the pool, OnSource of each source that turns good or bad, and
+	// OnIntent of each upstream that is drained, or no more, and of the pool,
+	// without an upstream, that is closed or opened. All may be nil.
 	OnTransition func(Transition)
 	OnState      func(State)
 	OnSource     func(source string, err error)
+	OnIntent     func(upstream string, on bool)
 }
 
 // Transition is a change of what is believed of an upstream.
@@ -76,8 +79,9 @@ type Transition struct {
 type Pool struct {
 	Options
 
-	view  atomic.Pointer[view]
-	queue queue
+	view     atomic.Pointer[view]
+	queue    queue
+	visitors *visitors
 	// stale is whether a new view is about to be made.
 	stale atomic.Bool
 	// began is when the pool was made.
@@ -86,6 +90,8 @@ type Pool struct {
 	attendant atomic.Pointer[Prober]
 	// running is whether a running config reports what changes here.
 	running atomic.Bool
+	// closed is set while the pool is in maintenance.
+	closed atomic.Pointer[intent.Intent]
 	// asked is when requests that wait had all checked last (of balance.Now).
 	asked atomic.Int64
 
@@ -97,6 +103,8 @@ type Pool struct {
 	fixed   []Member
 	members []*Member
 	listed  [][]Member
+	// drained has the addresses of those that are to get nothing new.
+	drained map[string]bool
 	// prober is set while the pool is checked.
 	prober   *Prober
 	released bool
@@ -106,7 +114,7 @@ type Pool struct {
 // known of them already is taken over. Release must be called in the end.
 func New(o Options, fixed []Member) *Pool {
 	o.Sources = slices.Clone(o.Sources) // each pool keeps its own
-	p := &Pool{Options: o, fixed: fixed, listed: make([][]Member, len(o.Sources)), began: time.Now()}
+	p := &Pool{Options: o, fixed: fixed, listed: make([][]Member, len(o.Sources)), began: time.Now(), visitors: visitorsOf(o.Token)}
 	p.view.Store(new(view))
 	for i := range p.Sources {
 		p.listed[i] = p.Sources[i].recall()
@@ -140,6 +148,7 @@ func (p *Pool) detach() {
 	for _, s := range p.Sources {
 		s.forget()
 	}
+	_, _ = crowds.Delete(p.Token)
 }
 
 // Start has the upstreams checked, and the sources read, by b from now on.
@@ -218,11 +227,14 @@ func (p *Pool) refresh() (changed State) {
 func (p *Pool) refreshNow() (changed State) {
 	p.mu.Lock()
 	p.stale.Store(false) // before looking: what changes from now on is not seen
-	wasDown := p.view.Load().down()
-	changed = p.renew(time.Now())
+	before, now := p.view.Load(), time.Now()
+	changed = p.renew(now)
 	v := p.view.Load()
 	p.mu.Unlock()
-	if wasDown && !v.down() {
+	if before.down() && !v.down() {
+		if !before.outage.IsZero() {
+			p.visitors.ended(now.Sub(before.outage))
+		}
 		v.askOthers()
 		time.AfterFunc(breath, p.queue.advance)
 	} else {

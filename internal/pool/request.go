@@ -22,6 +22,8 @@ type Request struct {
 	Poll bool
 	// Hurried requests are never held.
 	Hurried bool
+	// Admitted requests pass while the pool is closed for maintenance.
+	Admitted bool
 
 	pool     *Pool
 	been     []*Upstream

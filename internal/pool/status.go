@@ -6,6 +6,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/balance"
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/health"
+	"github.com/healthpool/caddy-healthpool/internal/intent"
 )
 
 // Status is a pool as the admin API shows it.
@@ -18,8 +19,10 @@ type Status struct {
 	// Waiting is the number of visitors whose page waits for the pool.
 	Waiting int `json:"waiting"`
 	// Held is the number of requests that wait for an upstream.
-	Held      int64            `json:"held"`
-	Upstreams []UpstreamStatus `json:"upstreams"`
+	Held int64 `json:"held"`
+	// Maintenance is what the pool is closed for, if it is.
+	Maintenance *intent.Maintenance `json:"maintenance,omitempty"`
+	Upstreams   []UpstreamStatus    `json:"upstreams"`
 }
 
 // UpstreamStatus is one upstream as the admin API shows it.
@@ -27,7 +30,7 @@ type UpstreamStatus struct {
 	Address string `json:"address"`
 	// Tier is primary or backup.
 	Tier string `json:"tier"`
-	// State is checking, healthy, unhealthy or ejected.
+	// State is checking, healthy, unhealthy, ejected or draining.
 	State string `json:"state"`
 	// Cause, Detail and Advice are empty while it is healthy.
 	Cause     cause.Cause  `json:"cause"`
@@ -45,6 +48,9 @@ type UpstreamStatus struct {
 	Warming   bool    `json:"warming"`
 }
 
+// draining is the state of an upstream that gets nothing new, whatever its health.
+const draining = "draining"
+
 // CheckStatus is one check as the admin API shows it.
 type CheckStatus struct {
 	At         time.Time `json:"at"`
@@ -57,11 +63,17 @@ func (p *Pool) Status() Status {
 	v := p.view.Load()
 	s := Status{
 		Name: p.Name, State: v.state, Since: v.since,
-		Total: len(v.members), Held: p.queue.size.Load(),
+		Total: len(v.members), Held: p.queue.size.Load(), Waiting: p.visitors.waiting(time.Now()),
 		Upstreams: make([]UpstreamStatus, len(v.members)),
+	}
+	if closed := p.closed.Load(); closed != nil {
+		s.State, s.Since, s.Maintenance = InMaintenance, closed.Since, &closed.Maintenance
 	}
 	for i, m := range v.members {
 		s.Upstreams[i] = m.describe(p.SlowStart)
+		if v.drained[m.Dial()] {
+			s.Upstreams[i].State = draining
+		}
 		if s.Upstreams[i].State == health.Healthy.String() {
 			s.Healthy++
 		}
@@ -77,9 +89,6 @@ func (p *Pool) Outage() (down bool, since time.Time) {
 	}
 	return v.down(), v.since
 }
-
-// Ready reports whether there is an upstream for a request that would come now.
-func (p *Pool) Ready() bool { return p.view.Load().ready(false) }
 
 func (m *Member) describe(slowStart time.Duration) UpstreamStatus {
 	m.mu.Lock()

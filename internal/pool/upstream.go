@@ -59,6 +59,8 @@ type Upstream struct {
 	taken   atomic.Int64
 	upSince atomic.Int64
 	window  atomic.Int64
+	// dueAt is due for readers without the lock (of time.UnixNano); 0 is not yet.
+	dueAt atomic.Int64
 
 	// mu guards what follows. No call out is made under it.
 	mu       sync.Mutex
@@ -123,6 +125,7 @@ func (u *Upstream) bound() bool {
 // schedule sets the next check to begin after d. Caller must hold u.mu.
 func (u *Upstream) schedule(d time.Duration) {
 	u.due = time.Now().Add(d)
+	u.dueAt.Store(u.due.UnixNano())
 	switch {
 	case len(u.bindings) == 0:
 	case u.timer == nil:

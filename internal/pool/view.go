@@ -19,6 +19,8 @@ const (
 	Degraded State = "degraded"
 	// Down: there is no upstream to send a request to.
 	Down State = "down"
+	// InMaintenance: the owner has closed the pool, whatever its upstreams do.
+	InMaintenance State = "maintenance"
 )
 
 // view is a pool at one moment. It is never changed, only replaced, so that
@@ -31,6 +33,10 @@ type view struct {
 	// unchecked are those of which nothing is known, while nothing is usable.
 	unchecked []*Member
 	healthy   int
+	// serving are those that are not drained, of whom healthy is a part.
+	serving []*Member
+	// drained has the addresses of the others.
+	drained map[string]bool
 	// since is when this state began.
 	since time.Time
 	// outage is when a down pool went down; zero when nobody saw it begin.
@@ -53,9 +59,13 @@ func (v *view) interval(least time.Duration) time.Duration {
 
 // look makes a view of the upstreams as they are now. Caller must hold p.mu.
 func (p *Pool) look(now time.Time) *view {
-	v := &view{members: slices.Clone(p.members), slowStart: p.SlowStart, failOpen: p.FailOpen == FailOpenAlways}
+	v := &view{members: slices.Clone(p.members), drained: p.drained, slowStart: p.SlowStart, failOpen: p.FailOpen == FailOpenAlways}
+	v.serving = v.members
+	if len(v.drained) > 0 {
+		v.serving = slices.DeleteFunc(slices.Clone(v.members), func(m *Member) bool { return v.drained[m.Dial()] })
+	}
 	var primary, backup [hard + 1][]*Member
-	for _, m := range v.members {
+	for _, m := range v.serving {
 		v.heaviest = max(v.heaviest, float64(m.Weight))
 		tier := &primary
 		if m.Backup {
@@ -71,7 +81,7 @@ func (p *Pool) look(now time.Time) *view {
 		case FailOpenSlow:
 			v.usable = firstOf(primary[soft], backup[soft])
 		case FailOpenAlways:
-			v.usable = v.members
+			v.usable = v.serving
 		case FailOpenNever:
 		}
 	}
@@ -92,7 +102,7 @@ func firstOf(a, b []*Member) []*Member {
 // date sets the state of a view, and since when it is so. Caller must hold p.mu.
 func (p *Pool) date(v *view, now time.Time) {
 	switch {
-	case len(v.members) > 0 && v.healthy == len(v.members):
+	case len(v.serving) > 0 && v.healthy == len(v.serving):
 		v.state = Up
 	case len(v.usable) > 0, len(v.unchecked) > 0, len(v.members) == 0 && p.unread():
 		v.state = Degraded

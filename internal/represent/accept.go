@@ -15,11 +15,13 @@ const (
 	html = iota
 	problem
 	json
+	markdown
 	text
+	xml
 	numFormats
 )
 
-var formats = [numFormats]Format{html: HTML, problem: Problem, json: JSON, text: Text}
+var formats = [numFormats]Format{html: HTML, problem: Problem, json: JSON, markdown: Markdown, text: Text, xml: XML}
 
 // How closely a range names a format; the closest one decides (RFC 9110
 // §12.5.1), and none is zero.
@@ -75,16 +77,20 @@ type claim struct{ format, closeness int }
 var claims = map[string][]claim{
 	"*/*":                      anyClaim,
 	"*":                        anyClaim, // what Java's HttpURLConnection sends
-	"text/*":                   {{html, byType}, {text, byType}},
-	"application/*":            {{problem, byType}, {json, byType}},
+	"text/*":                   {{html, byType}, {markdown, byType}, {text, byType}},
+	"application/*":            {{problem, byType}, {json, byType}, {xml, byType}},
 	"text/html":                {{html, byName}},
-	"application/xhtml+xml":    {{html, byAlias}},
+	"application/xhtml+xml":    {{html, byName}},
 	"application/problem+json": {{problem, byName}},
 	"application/json":         {{json, byName}},
+	"application/problem+xml":  {{xml, byName}},
+	"application/xml":          {{xml, byAlias}},
+	"text/xml":                 {{xml, byAlias}},
+	"text/markdown":            {{markdown, byName}},
 	"text/plain":               {{text, byName}},
 }
 
-var anyClaim = []claim{{html, byAny}, {problem, byAny}, {json, byAny}, {text, byAny}}
+var anyClaim = []claim{{html, byAny}, {problem, byAny}, {json, byAny}, {markdown, byAny}, {text, byAny}, {xml, byAny}}
 
 // add counts one media range in.
 func (a *accept) add(item string) {
@@ -108,6 +114,8 @@ func (a *accept) addOther(name string, q int) {
 	switch {
 	case strings.HasPrefix(name, "application/") && strings.HasSuffix(name, "+json"):
 		a.raise(problem, byAlias, q)
+	case strings.HasPrefix(name, "application/") && strings.HasSuffix(name, "+xml"):
+		a.raise(xml, byAlias, q)
 	case isEmbedded(name):
 		a.subresource = true
 	default:

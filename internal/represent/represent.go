@@ -20,18 +20,44 @@ const (
 	// JSON has the members of Problem under the name application/json, for
 	// clients that asked for nothing else.
 	JSON Format = "json"
+	// XML is application/problem+xml (RFC 9457, Appendix B).
+	XML Format = "problem+xml"
+	// Markdown is for agents.
+	Markdown Format = "markdown"
 	// Text is for terminals and logs.
 	Text Format = "text"
+	// GRPC is a response of gRPC without messages.
+	GRPC Format = "grpc"
+	// GRPCWeb and GRPCWebText are the same for browsers.
+	GRPCWeb     Format = "grpc-web"
+	GRPCWebText Format = "grpc-web-text"
+	// Connect is an error of a unary call of Connect, ConnectStream one of a
+	// stream.
+	Connect       Format = "connect"
+	ConnectStream Format = "connect-stream"
+	// EventStream is a stream without events that has an EventSource connect
+	// again. Only owners who want it have it: see WantsEvents.
+	EventStream Format = "event-stream"
 	// Bare is the status without a body, for what nobody reads: a script, an
 	// image, a WebSocket handshake. An image would even be drawn, and hide
 	// the error from the page that embeds it.
 	Bare Format = "bare"
 )
 
+// All lists every format, in the order of their declaration.
+func All() []Format {
+	return []Format{
+		HTML, Problem, JSON, XML, Markdown, Text, GRPC, GRPCWeb, GRPCWebText, Connect, ConnectStream, EventStream, Bare,
+	}
+}
+
 // Choose returns the format that the client of r can use. What a browser says
 // about the destination of a request counts more than its Accept header, which
 // is much the same for all of them.
 func Choose(r *http.Request) Format {
+	if f := protocol(r); f != "" {
+		return f
+	}
 	if isUpgrade(r) {
 		return Bare
 	}
@@ -112,9 +138,19 @@ func fromHints(r *http.Request, dest string, a accept) Format {
 
 // isJSON tells whether a media type, with or without parameters, is JSON.
 func isJSON(contentType string) bool {
-	name, _, _ := strings.Cut(contentType, ";")
-	name = strings.ToLower(strings.TrimSpace(name))
+	name := essence(contentType)
 	return name == "application/json" || strings.HasSuffix(name, "+json")
+}
+
+// essence is a media type without its parameters.
+func essence(contentType string) string {
+	name, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(name))
+}
+
+// WantsEvents tells whether r is that of an EventSource.
+func WantsEvents(r *http.Request) bool {
+	return r.Method == http.MethodGet && hasToken(r.Header["Accept"], "text/event-stream")
 }
 
 // hasToken tells whether one of the comma-separated values of a header is

@@ -3,6 +3,7 @@ package represent
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,7 @@ func TestChooseBrowser(t *testing.T) {
 	}
 }
 
+// TestChooseProgram has what clients without a person behind them send.
 func TestChooseProgram(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -97,6 +99,8 @@ func TestChooseProgram(t *testing.T) {
 	}
 }
 
+// TestChooseAccept: the quality decides, then how closely a type is named, then what
+// is of most use.
 func TestChooseAccept(t *testing.T) {
 	for accept, want := range map[string]Format{
 		"application/problem+json":                           Problem,
@@ -113,7 +117,7 @@ func TestChooseAccept(t *testing.T) {
 		"text/plain, text/html":                              HTML,
 		"text/plain, text/html;q=0.9":                        Text,
 		"text/*":                                             HTML,
-		"text/html;q=0, text/*":                              Text,
+		"text/html;q=0, text/*":                              Markdown,
 		"text/*;q=0.3, text/plain;q=0.7, */*;q=0.5":          Text,
 		"application/*":                                      Problem,
 		"application/json;q=0, application/*":                Problem,
@@ -127,7 +131,6 @@ func TestChooseAccept(t *testing.T) {
 		"image/png, text/html;q=0.1":                         HTML,
 		"application/pdf":                                    Text,
 		"application/pdf, image/png":                         Text,
-		"application/xml":                                    Text,
 		"text/html;Q=0.1, text/plain;q=0.2":                  Text,
 		"text/html;q=abc, text/plain":                        Text,
 		"text/html;q=2, text/plain":                          Text,
@@ -147,12 +150,42 @@ func TestChooseAccept(t *testing.T) {
 	}
 }
 
+// TestChooseXMLAndMarkdown: they are for those who ask for them, under any of their
+// names, and for nobody else.
+func TestChooseXMLAndMarkdown(t *testing.T) {
+	for accept, want := range map[string]Format{
+		"application/problem+xml":                                           XML,
+		"application/xml":                                                   XML,
+		"text/xml":                                                          XML,
+		"text/xml;q=0.5, application/json;q=0.4":                            XML,
+		"application/rss+xml":                                               XML,
+		"application/rss+xml, application/xml;q=0.9, */*":                   XML,
+		"application/atom+xml;type=entry":                                   XML,
+		"application/xml, application/problem+json":                         Problem,
+		"application/xml, text/html":                                        HTML,
+		"application/xml;q=0.9, text/html;q=0.8":                            XML,
+		"application/json;q=0, application/xml;q=0.1":                       XML,
+		"application/problem+json;q=0, application/json;q=0, application/*": XML,
+		"image/svg+xml":                                                     Bare,
+		"text/markdown":                                                     Markdown,
+		"text/markdown, text/html;q=0.9, */*;q=0.1":                         Markdown,
+		"text/markdown, text/plain":                                         Markdown,
+		"text/markdown;q=0.5, text/plain":                                   Text,
+		"text/html;q=0, text/plain;q=0, text/*":                             Markdown,
+		"text/markdown, text/html":                                          HTML,
+		"text/markdown, application/json":                                   JSON,
+	} {
+		t.Run(accept, func(t *testing.T) { check(t, request("Accept", accept), want) })
+	}
+}
+
 // TestChooseSeveralLines: a header may come as several lines.
 func TestChooseSeveralLines(t *testing.T) {
 	check(t, request("Accept", "text/plain;q=0.5", "Accept", "application/json"), JSON)
 	check(t, request("Connection", "keep-alive", "Connection", "Upgrade", "Upgrade", "websocket"), Bare)
 }
 
+// TestChooseExtendedConnect: a WebSocket over HTTP/2 or 3 is one, too.
 func TestChooseExtendedConnect(t *testing.T) {
 	h2 := httptest.NewRequest(http.MethodConnect, "/chat", nil)
 	h2.ProtoMajor, h2.Proto = 2, "HTTP/2.0"
@@ -202,18 +235,33 @@ func check(t *testing.T, r *http.Request, want Format) {
 	}
 }
 
+// remote are the formats of remote calls.
+var remote = []Format{GRPC, GRPCWeb, GRPCWebText, Connect, ConnectStream}
+
+// FuzzChoose: whatever a client says, it gets one of the formats, the same each time,
+// and that of a remote call only if it says that it makes one.
 func FuzzChoose(f *testing.F) {
-	f.Add("GET", chromiumNavigation, "document", "navigate", "", "", "")
-	f.Add("POST", "*/*;q=0,\"", "empty", "cors", "prefetch", "application/json", "websocket")
-	f.Add("CONNECT", "text/*;q=.,*;q=1.0000", "", "", ";", "+json", "h2c")
-	f.Fuzz(func(t *testing.T, method, accept, dest, mode, purpose, contentType, upgrade string) {
+	f.Add("GET", chromiumNavigation, "document", "navigate", "", "", "", "", "")
+	f.Add("POST", "*/*;q=0,\"", "empty", "cors", "prefetch", "application/json", "websocket", "", "")
+	f.Add("CONNECT", "text/*;q=.,*;q=1.0000", "", "", ";", "+json", "h2c", "", "")
+	f.Add("POST", "text/markdown,application/x+xml", "", "", "", "application/grpc-web-text+proto", "", "1", "")
+	f.Add("GET", "text/event-stream", "empty", "", "", "application/connect+", "", "2", "connect=v1&%zz;=")
+	f.Fuzz(func(t *testing.T, method, accept, dest, mode, purpose, contentType, upgrade, version, query string) {
 		r := request("Accept", accept, "Sec-Fetch-Dest", dest, "Sec-Fetch-Mode", mode, "Sec-Purpose", purpose,
-			"Content-Type", contentType, "Connection", "upgrade", "Upgrade", upgrade)
-		r.Method = method
-		switch got := Choose(r); got {
-		case HTML, Problem, JSON, Text, Bare:
-		default:
+			"Content-Type", contentType, "Connection", "upgrade", "Upgrade", upgrade, "Connect-Protocol-Version", version)
+		r.Method, r.URL.RawQuery = method, query
+		got := Choose(r)
+		if !slices.Contains(All(), got) || got == EventStream { // which the owner chooses
 			t.Errorf("no format: %q", got)
+		}
+		if again := Choose(r); again != got {
+			t.Errorf("%q, and then %q", got, again)
+		}
+		if calls := slices.Contains(remote, got); calls && !strings.Contains(strings.ToLower(contentType), "application/") && version != "1" && !strings.Contains(query, "v1") {
+			t.Errorf("%q for what is no call", got)
+		}
+		if WantsEvents(r) && (method != http.MethodGet || !strings.Contains(strings.ToLower(accept), "text/event-stream")) {
+			t.Error("wants events, but does not say so")
 		}
 	})
 }

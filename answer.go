@@ -1,0 +1,231 @@
+package healthpool
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/healthpool/caddy-healthpool/internal/exchange"
+	"github.com/healthpool/caddy-healthpool/internal/failure"
+	"github.com/healthpool/caddy-healthpool/internal/health"
+	"github.com/healthpool/caddy-healthpool/internal/intent"
+	"github.com/healthpool/caddy-healthpool/internal/operator"
+	"github.com/healthpool/caddy-healthpool/internal/outage"
+	"github.com/healthpool/caddy-healthpool/internal/page"
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+	"github.com/healthpool/caddy-healthpool/internal/represent"
+)
+
+// tell answers a request that failed here, and not in handle_errors, which has
+// been told already.
+func (n *NoHealthyUpstream) tell(x *exchange.Exchange, r *http.Request, f failure.Failure) error {
+	if n.Pass {
+		return n.answer(x.ResponseWriter, r, &x.Record, f, f.Error.ID, time.Now())
+	}
+	reference, since := n.log(r, &x.Record, f)
+	return n.answer(x.ResponseWriter, r, &x.Record, f, reference, since)
+}
+
+// answer sets the placeholders and tells the client. Since is when the outage began
+// as far as this handler saw it; a pool knows better.
+func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *exchange.Record, f failure.Failure, reference string, since time.Time) error {
+	notice := page.Notice{Status: f.Status, Cause: f.Cause, Fate: rec.Fate(r, f), Reference: reference}
+	if n.Status != 0 {
+		notice.Status = n.Status
+	}
+	p := rec.Pool()
+	setPlanned(&notice, rec)
+	n.setRetry(&notice, p, since)
+	setPlaceholders(r, notice, p)
+	if n.Pass {
+		return f.Error
+	}
+	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Add(zap.String("err_id", reference)) // in the access log, each request can be found
+	}
+	format := represent.Choose(r)
+	switch {
+	case n.EventStream == hold && represent.WantsEvents(r):
+		format = represent.EventStream
+	case format == represent.HTML:
+		n.setPage(&notice, r, p, f)
+	}
+	if err := n.page.Respond(w, r, format, notice); err != nil {
+		n.logger.Error("template failed; the visitor got the built-in page", zap.String("template", n.Template), zap.Error(err))
+	}
+	return nil
+}
+
+// setPage sets what only the page has.
+func (n *NoHealthyUpstream) setPage(notice *page.Notice, r *http.Request, p *pool.Pool, f failure.Failure) {
+	if n.showsDetails(r) {
+		notice.Details = details(p, f)
+	}
+	switch {
+	case !*n.Refresh:
+	case p == nil:
+		notice.Poll = noPool
+	default:
+		notice.Poll = p.Token
+		if r.Method != http.MethodHead {
+			p.Expect(time.Now(), notice.RetryAfter)
+		}
+	}
+}
+
+// setPlanned says what the owner wants visitors to know of a pool that is closed.
+func setPlanned(notice *page.Notice, rec *exchange.Record) {
+	if closed := closedTo(rec); closed != nil {
+		notice.Planned, notice.Message = true, closed.Message
+		if closed.Until.After(time.Now()) {
+			notice.Until = closed.Until
+		}
+	}
+}
+
+// closedTo is the maintenance that keeps a request from its pool, if that is why.
+func closedTo(rec *exchange.Record) *intent.Intent {
+	if p := rec.Pool(); p != nil && !rec.Admitted {
+		return p.Maintenance()
+	}
+	return nil
+}
+
+// setRetry says when clients should come back from an outage that began at since.
+func (n *NoHealthyUpstream) setRetry(notice *page.Notice, p *pool.Pool, since time.Time) {
+	var after time.Duration
+	if p != nil {
+		after, notice.Long = p.RetryAfter(time.Now())
+	} else {
+		age := time.Since(since)
+		after, notice.Long = outage.Estimate(age, nil, 0), outage.IsLong(age, nil)
+	}
+	switch {
+	case n.RetryAfter == nil, *n.RetryAfter > 0 && !notice.Until.IsZero():
+		notice.RetryAfter = outage.Seconds(after)
+	case *n.RetryAfter > 0:
+		notice.RetryAfter = outage.Seconds(time.Duration(*n.RetryAfter))
+	}
+}
+
+func setPlaceholders(r *http.Request, notice page.Notice, p *pool.Pool) {
+	repl := exchange.Replacer(r)
+	poolName := ""
+	if p != nil {
+		poolName = p.Name
+	}
+	repl.Set("http.no_healthy_upstream.cause", string(notice.Cause))
+	repl.Set("http.no_healthy_upstream.fate", string(notice.Fate))
+	repl.Set("http.no_healthy_upstream.reference", notice.Reference)
+	repl.Set("http.no_healthy_upstream.pool", poolName)
+	retryAfter := ""
+	if notice.RetryAfter > 0 {
+		retryAfter = strconv.Itoa(notice.RetryAfter)
+	}
+	repl.Set("http.no_healthy_upstream.retry_after", retryAfter)
+}
+
+// log tells the owner: each outage once, with the reference that its visitors are
+// given, and then how many more requests it met.
+func (n *NoHealthyUpstream) log(r *http.Request, rec *exchange.Record, f failure.Failure) (reference string, since time.Time) {
+	key := outage.Key{Cause: f.Cause}
+	if p := rec.Pool(); p != nil {
+		key.Pool = p.Name
+		if down, at := p.Outage(); down {
+			key.Down = at
+		}
+	}
+	o, first := n.outages.Failed(key, f.Error.ID, time.Now())
+	if first {
+		upstream, _ := exchange.Replacer(r).GetString(exchange.HostPort)
+		operator.LogOutage(n.logger, operator.Outage{
+			Outage: o, Fate: rec.Fate(r, f), Upstream: upstream, Err: f.Error.Err, Request: r, Planned: closedTo(rec) != nil,
+		})
+	}
+	return o.Reference, o.Since
+}
+
+// showsDetails tells whether the client is one that the owner shows more.
+func (n *NoHealthyUpstream) showsDetails(r *http.Request) bool {
+	if len(n.details) == 0 {
+		return false
+	}
+	client, err := exchange.Client(r)
+	return err == nil && slices.ContainsFunc(n.details, func(p netip.Prefix) bool { return p.Contains(client) })
+}
+
+// details are what is wrong, for the owner's own people.
+func details(p *pool.Pool, f failure.Failure) *page.Details {
+	d := &page.Details{Cause: f.Cause}
+	if f.Error.Err != nil {
+		d.Error = f.Error.Err.Error()
+	}
+	if p == nil {
+		return d
+	}
+	const enough = 50
+	d.Pool = p.Name
+	for _, u := range p.Status().Upstreams {
+		if u.State != health.Healthy.String() && len(d.Upstreams) < enough {
+			d.Upstreams = append(d.Upstreams, page.Upstream{
+				Address: u.Address, State: u.State, Cause: u.Cause, Detail: u.Detail, Advice: u.Advice, Since: u.Since,
+			})
+		}
+	}
+	return d
+}
+
+// pollHeader marks the request by which a page asks whether the site is back.
+const pollHeader = "Recovery-Poll"
+
+// noPool is the token of a page that no pool has to do with.
+const noPool = "direct"
+
+// answerPoll tells a page whether to come back: 204 if so, else 503, and in
+// either case when. A pool answers from memory. For a proxy without one, the
+// only way to know is to let it try.
+func (n *NoHealthyUpstream) answerPoll(w http.ResponseWriter, r *http.Request, token string, next caddyhttp.Handler) error {
+	up, after := false, 0
+	if p := n.app.polls[token]; p != nil {
+		up, after = p.Poll(time.Now())
+	} else {
+		up, after = n.tryPoll(r, token, next)
+	}
+	status := http.StatusServiceUnavailable
+	if up {
+		status = http.StatusNoContent
+	}
+	h := w.Header()
+	values := []string{"no-store", strconv.Itoa(after)}
+	h["Cache-Control"], h["Retry-After"] = values[:1:1], values[1:]
+	w.WriteHeader(status)
+	return nil
+}
+
+// tryPoll finds the pool that the page is about by the way that requests take to
+// it. Where there is none, it asks the upstream.
+func (n *NoHealthyUpstream) tryPoll(r *http.Request, token string, next caddyhttp.Handler) (up bool, after int) {
+	x := exchange.Watch(exchange.Unread(), r)
+	defer x.End()
+	x.Intercept(n.Intercept)
+	// The page of a proxy without a pool is answered only by that proxy.
+	x.Poll, x.Hurried = token != noPool, true
+	f, down := failure.Of(x.Serve(next))
+	if x.Intercepted() {
+		f, down = x.Failure(), true
+	}
+	x.Done(f.Blame())
+	now := time.Now()
+	if p := x.Pool(); p != nil && x.Poll {
+		return p.Poll(now)
+	}
+	if down {
+		return false, outage.PollAfter(now.Sub(n.outages.Since(outage.Key{Cause: f.Cause}, now)))
+	}
+	return true, 0
+}

@@ -1,0 +1,92 @@
+package healthpool
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/healthpool/caddy-healthpool/internal/intent"
+)
+
+// intents has the pools of an app heed what operators want of them.
+type intents struct {
+	intent.Syncer
+	app    *App
+	name   string // of the storage
+	failed bool
+	// heeding keeps an older state of things from coming after a newer one.
+	heeding sync.Mutex
+}
+
+// books has what is known of each storage, across reloads.
+var books = caddy.NewUsagePool()
+
+// newIntents reads what is in the storage, if this process has not yet: an upstream
+// that was drained must not be given requests until a first look.
+func newIntents(a *App, storage certmagic.Storage) *intents {
+	if storage == nil { // outside of a whole config
+		storage = caddy.DefaultStorage
+	}
+	name := fmt.Sprint(storage)
+	book, _ := books.LoadOrStore(name, new(intent.Book))
+	i := &intents{app: a, name: name}
+	i.Syncer = intent.Syncer{
+		Book: book.(*intent.Book), Storage: storage, Interval: time.Duration(*a.SyncInterval), OnSync: i.synced,
+	}
+	if !i.Loaded() {
+		const patience = 2 * time.Second
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		i.tell(i.Sync(ctx, storage))
+	}
+	return i
+}
+
+// release lets go of what is known; a half-made app has nothing.
+func (i *intents) release() {
+	if i != nil {
+		_, _ = books.Delete(i.name)
+	}
+}
+
+func (i *intents) synced(err error) {
+	i.tell(err)
+	i.heed()
+}
+
+// tell tells the owner when the storage begins to fail, and when it is good again.
+func (i *intents) tell(err error) {
+	switch failed := err != nil; {
+	case failed && !i.failed:
+		i.app.logger.Warn("storage fails; drains and maintenance stay as they are known here, and are stored as soon as that works", zap.Error(err))
+	case !failed && i.failed:
+		i.app.logger.Info("storage works again; drains and maintenance are in step with it")
+	}
+	i.failed = err != nil
+}
+
+// heed tells all pools what is wanted of them.
+func (i *intents) heed() {
+	i.heeding.Lock()
+	defer i.heeding.Unlock()
+	for _, p := range i.app.pools {
+		p.Intend(i.Of(p.Name))
+	}
+}
+
+// Order notes what an operator wants, or wants no more, and has it heeded at once. It
+// reports whether the storage has taken it yet; if not, it will be offered it again.
+func (a *App) Order(ctx context.Context, order intent.Intent, on bool) (stored bool) {
+	if on {
+		a.intents.Put(order)
+	} else {
+		a.intents.Remove(order.Pool, order.Upstream)
+	}
+	a.intents.heed()
+	return a.intents.Settle(ctx)
+}

@@ -1,0 +1,80 @@
+package exchange
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/failure"
+)
+
+// intercept is what there is to know of responses that the owner wants replaced.
+type intercept struct {
+	statuses []int       // a single digit is a class
+	before   http.Header // as it was before any handler of the response
+	status   int         // of the response that was intercepted; else 0
+	text     []byte      // how its body begins
+}
+
+// meshText is what Envoy, and so Istio, says where it had no upstream itself: the
+// request went no further.
+const meshText = "no healthy upstream"
+
+// Intercept has responses of upstreams with these statuses, or of these classes,
+// kept from the client.
+func (x *Exchange) Intercept(statuses []int) {
+	if len(statuses) > 0 {
+		x.statuses, x.before = statuses, x.Header().Clone()
+	}
+}
+
+func (i *intercept) wants(status int) bool {
+	return slices.Contains(i.statuses, status) || slices.Contains(i.statuses, status/100)
+}
+
+// Intercepted reports whether the response was kept from the client.
+func (i *intercept) Intercepted() bool { return i.status != 0 }
+
+// swallow takes the body of a response that was intercepted, of which only the
+// beginning is of use.
+func (i *intercept) swallow(p []byte) (int, error) {
+	const enough = len(meshText) + len("\r\n") + 1
+	i.text = append(i.text, p[:min(len(p), enough-len(i.text))]...)
+	return len(p), nil
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// Serve has next answer. A response that breaks off makes no difference where
+// nobody is to see it.
+func (x *Exchange) Serve(next caddyhttp.Handler) error {
+	defer func() {
+		if !x.Intercepted() {
+			return
+		}
+		if broken := recover(); broken != nil && broken != http.ErrAbortHandler { //nolint:errorlint // panics have no chain
+			panic(broken)
+		}
+		header := x.ResponseWriter.Header()
+		clear(header)
+		maps.Copy(header, x.before)
+	}()
+	return next.ServeHTTP(x, x.request)
+}
+
+// Failure is the response that was intercepted, as a failure of the proxy.
+func (x *Exchange) Failure() failure.Failure {
+	f := failure.Failure{Cause: cause.DestinationUnavailable, Fate: cause.Unknown, Status: x.status, Answered: true}
+	if string(bytes.TrimSpace(x.text)) == meshText {
+		f.Fate = cause.NotSent
+	}
+	f.Error = caddyhttp.Error(x.status, fmt.Errorf("upstream answered with status %d, which is intercepted", x.status))
+	return f
+}

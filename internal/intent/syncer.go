@@ -1,0 +1,114 @@
+package intent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// Syncer keeps a Book and a storage in step while a config runs. It has no goroutine
+// but while the storage is asked.
+type Syncer struct {
+	*Book
+	// Storage is asked every Interval, and when there is something to tell it;
+	// with an Interval of 0, only then.
+	Storage  certmagic.Storage
+	Interval time.Duration
+	// OnSync is told what came of it each time.
+	OnSync func(error)
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	asking sync.WaitGroup
+
+	// mu guards what follows; synced is closed and replaced after each time.
+	mu      sync.Mutex
+	timer   *time.Timer
+	stopped bool
+	synced  chan struct{}
+}
+
+// Start begins to keep them in step.
+func (s *Syncer) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.synced = make(chan struct{})
+	s.timer = time.AfterFunc(0, s.turn)
+}
+
+// Stop ends Start, and waits for it. A second call does nothing, nor one without Start.
+func (s *Syncer) Stop() {
+	s.mu.Lock()
+	s.stopped = true
+	if s.timer != nil {
+		s.timer.Stop()
+		s.cancel()
+	}
+	s.mu.Unlock()
+	s.asking.Wait()
+}
+
+// turn asks the storage, and plans the next time.
+func (s *Syncer) turn() {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return
+	}
+	s.asking.Add(1)
+	s.mu.Unlock()
+	defer s.asking.Done()
+
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	if err := s.Sync(ctx, s.Storage); s.ctx.Err() == nil {
+		s.OnSync(err)
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.synced)
+	s.synced = make(chan struct{})
+	switch {
+	case s.stopped:
+	case s.Interval > 0:
+		s.timer.Reset(s.Interval)
+	case s.Pending():
+		s.timer.Reset(retry)
+	}
+}
+
+const (
+	// patience is how long a storage is waited for.
+	patience = 10 * time.Second
+	// retry is when a storage that refused is asked again, if nothing else is said.
+	retry = 5 * time.Second
+)
+
+// now has the storage asked at once. It returns what is closed after that, or after
+// one time that is under way.
+func (s *Syncer) now() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timer != nil && !s.stopped {
+		s.timer.Reset(0)
+	}
+	return s.synced
+}
+
+// Settle has the storage told at once, and waits until it is, or ctx is done. It
+// reports whether the storage knows of everything.
+func (s *Syncer) Settle(ctx context.Context) bool {
+	const times = 2 // one may be under way already
+	for i := 0; i < times && s.Pending(); i++ {
+		select {
+		case <-s.now():
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return !s.Pending()
+}

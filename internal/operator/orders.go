@@ -1,0 +1,123 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/healthpool/caddy-healthpool/internal/intent"
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+// order is something that an operator can want of a pool.
+type order struct {
+	// name is the last part of its path.
+	name string
+	// read makes an intent of a request about p.
+	read func(r *http.Request, p *pool.Status) (intent.Intent, error)
+}
+
+var orders = []order{{"drain", readDrain}, {"maintenance", readMaintenance}}
+
+// serve notes what is wanted, or with DELETE no more, of the pool with a name.
+func (o order) serve(w http.ResponseWriter, r *http.Request, name string) error {
+	if err := allow(w, r, http.MethodPost, http.MethodDelete); err != nil {
+		return err
+	}
+	p, err := find(name)
+	if err != nil {
+		return err
+	}
+	wanted, err := o.read(r, p)
+	if err != nil {
+		return err
+	}
+	const patience = 2 * time.Second
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	status := http.StatusAccepted
+	a := app()
+	if a == nil { // a config without pools has come meanwhile
+		return apiError(http.StatusNotFound, "no pool is named %q", p.Name)
+	}
+	if a.Order(ctx, wanted, r.Method == http.MethodPost) {
+		status = http.StatusOK
+	}
+	if p, err = find(name); err != nil {
+		return err
+	}
+	return write(w, status, p)
+}
+
+func readDrain(r *http.Request, p *pool.Status) (intent.Intent, error) {
+	address := r.URL.Query().Get("upstream")
+	if address == "" {
+		return intent.Intent{}, apiError(http.StatusBadRequest, "upstream: must be given, as in ?upstream=10.0.0.1:8080")
+	}
+	isThere := slices.ContainsFunc(p.Upstreams, func(u pool.UpstreamStatus) bool { return u.Address == address })
+	if !isThere && r.Method == http.MethodPost { // one that is gone may still be drained
+		return intent.Intent{}, apiError(http.StatusNotFound, "pool %s has no upstream %q", p.Name, address)
+	}
+	return intent.Intent{Pool: p.Name, Upstream: address, Since: time.Now().UTC()}, nil
+}
+
+// closing is the body of an order to close a pool.
+type closing struct {
+	// Message is a sentence for visitors.
+	Message string `json:"message"`
+	// Until is when it is planned to end (RFC 3339).
+	Until *time.Time `json:"until"`
+	// Allow are addresses or ranges of clients that are let through.
+	Allow []string `json:"allow"`
+}
+
+// Bounds of an order to close a pool.
+const (
+	maxOrder   = 64 << 10
+	maxMessage = 1000
+)
+
+func readMaintenance(r *http.Request, p *pool.Status) (intent.Intent, error) {
+	wanted := intent.Intent{Pool: p.Name, Since: time.Now().UTC()}
+	if r.Method == http.MethodDelete {
+		return wanted, nil
+	}
+	var m closing
+	decoder := json.NewDecoder(io.LimitReader(r.Body, maxOrder))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&m); err != nil && !errors.Is(err, io.EOF) {
+		return wanted, apiError(http.StatusBadRequest, `body: must be JSON such as {"message": "…", "until": "2026-11-22T18:00:00Z"}: %w`, err)
+	}
+	if len(m.Message) > maxMessage {
+		return wanted, apiError(http.StatusBadRequest, "message: must be at most %d bytes, got %d", maxMessage, len(m.Message))
+	}
+	wanted.Message = m.Message
+	if m.Until != nil {
+		if !m.Until.After(time.Now()) {
+			return wanted, apiError(http.StatusBadRequest, "until: must be in the future, got %s", m.Until.Format(time.RFC3339))
+		}
+		wanted.Until = m.Until.UTC()
+	}
+	var err error
+	wanted.Allow, err = prefixes(m.Allow)
+	return wanted, err
+}
+
+func prefixes(ranges []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, r := range ranges {
+		prefix, err := caddyhttp.CIDRExpressionToPrefix(r)
+		if err != nil {
+			return nil, apiError(http.StatusBadRequest, "allow: must be IP addresses or ranges such as 10.0.0.0/8, got %q", r)
+		}
+		out = append(out, prefix)
+	}
+	return out, nil
+}

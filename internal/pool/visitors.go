@@ -1,0 +1,153 @@
+package pool
+
+import (
+	"math"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/healthpool/caddy-healthpool/internal/outage"
+)
+
+// visitors are the people who see the page of a pool and wait for it to be back.
+// They are not known one by one, only by what their pages were told last.
+type visitors struct {
+	// expected counts, for each second that comes, the pages that will ask in it:
+	// a second in the upper half, the count in the lower.
+	expected [expectedSeconds]atomic.Uint64
+	// turn is when the next of them may return (of time.UnixNano).
+	turn atomic.Int64
+	// past is how long the latest outages lasted, the newest first.
+	past atomic.Pointer[[]time.Duration]
+}
+
+// expectedSeconds is more than any page is told to wait before it asks again.
+const expectedSeconds = 64
+
+// crowds are the visitors of each pool by its token, across reloads.
+var crowds = caddy.NewUsagePool()
+
+func visitorsOf(token string) *visitors {
+	v, _ := crowds.LoadOrStore(token, new(visitors))
+	return v.(*visitors)
+}
+
+// expect counts in a page that will ask at a time.
+func (v *visitors) expect(at time.Time) {
+	second := uint64(at.Unix()) //nolint:gosec // after 1970
+	bucket := &v.expected[second%expectedSeconds]
+	for {
+		old := bucket.Load()
+		count := second << 32
+		if old>>32 == count>>32 {
+			count = old
+		}
+		if bucket.CompareAndSwap(old, count+1) {
+			return
+		}
+	}
+}
+
+// waiting is how many pages will ask from now on.
+func (v *visitors) waiting(now time.Time) int {
+	second := uint32(now.Unix()) //nolint:gosec // the lower half, as in expected
+	n := uint32(0)
+	for i := range v.expected {
+		if b := v.expected[i].Load(); int32(uint32(b>>32)-second) >= 0 { //nolint:gosec // a difference that may wrap
+			n += uint32(b) //nolint:gosec // the lower half
+		}
+	}
+	return int(n)
+}
+
+// The pace at which visitors return, each with a page and all that belongs to it:
+// so many a second to each upstream at first, and twice as many after each of the
+// first rampTimes that the pool stays up.
+const (
+	firstPace = 20
+	rampTime  = 10 * time.Second
+	ramps     = 3
+)
+
+// admit returns when the next visitor may return to a pool with so many usable
+// upstreams, which is up since a time.
+func (v *visitors) admit(now, since time.Time, upstreams int) time.Time {
+	for {
+		last := v.turn.Load()
+		turn := max(now.UnixNano(), last)
+		doublings := min(time.Unix(0, turn).Sub(since).Seconds()/rampTime.Seconds(), ramps)
+		pace := firstPace * float64(max(1, upstreams)) * math.Exp2(max(0, doublings))
+		if v.turn.CompareAndSwap(last, turn+int64(float64(time.Second)/pace)) {
+			return time.Unix(0, turn)
+		}
+	}
+}
+
+// ended notes how long an outage lasted.
+func (v *visitors) ended(lasted time.Duration) {
+	const kept = 8
+	all := append([]time.Duration{lasted}, v.earlier()...)
+	all = all[:min(len(all), kept)]
+	v.past.Store(&all)
+}
+
+// earlier is how long earlier outages lasted.
+func (v *visitors) earlier() []time.Duration {
+	if past := v.past.Load(); past != nil {
+		return *past
+	}
+	return nil
+}
+
+// Poll answers a page that asks whether the pool is back. After is, in seconds,
+// when to return if it is, and else when to ask again.
+func (p *Pool) Poll(now time.Time) (up bool, after int) {
+	v, closed := p.view.Load(), p.closed.Load()
+	if v.ready(false) && closed == nil {
+		turn := p.visitors.admit(now, v.since, len(v.usable))
+		return true, int(math.Ceil(turn.Sub(now).Seconds()))
+	}
+	_, since := p.Outage()
+	if closed != nil {
+		since = closed.Since
+	}
+	after = outage.PollAfter(now.Sub(since))
+	after += rand.IntN(1 + after/4)
+	p.Expect(now, after)
+	return false, after
+}
+
+// Expect counts in a visitor whose page will ask after so many seconds.
+func (p *Pool) Expect(now time.Time, after int) {
+	p.visitors.expect(now.Add(time.Duration(after) * time.Second))
+}
+
+// RetryAfter is when a client should try again, and whether the outage lasts
+// longer than others did.
+func (p *Pool) RetryAfter(now time.Time) (after time.Duration, long bool) {
+	if rest := untilOpen(p.closed.Load(), now); rest > 0 {
+		return rest, false
+	}
+	_, since := p.Outage()
+	earlier := p.visitors.earlier()
+	return outage.Estimate(now.Sub(since), earlier, p.nextCheck(now)), outage.IsLong(now.Sub(since), earlier)
+}
+
+// nextCheck is how long it takes until the next check, which may bring an upstream
+// back. Of a big pool it looks at a part, where it is hardly later.
+func (p *Pool) nextCheck(now time.Time) time.Duration {
+	const enough = 64
+	members := p.view.Load().members
+	next := int64(math.MaxInt64)
+	for _, m := range members[:min(len(members), enough)] {
+		if due := m.dueAt.Load(); due != 0 {
+			next = min(next, due)
+		}
+	}
+	if next == math.MaxInt64 {
+		return 0
+	}
+	return max(0, time.Unix(0, next).Sub(now))
+}

@@ -1,0 +1,116 @@
+package healthpool
+
+import (
+	"encoding/json"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/healthpool/caddy-healthpool/internal/option"
+)
+
+// parseShort reads the short form. Syntax:
+//
+//	healthpool [<matcher>] [<upstreams...>] {
+//	    <any option of dynamic healthpool>
+//	    page {
+//	        <any option of no_healthy_upstream>
+//	    }
+//	    <any option of reverse_proxy>
+//	}
+//
+// It is a no_healthy_upstream around a reverse_proxy with dynamic healthpool,
+// lb_policy health_aware and lb_retries 5.
+func parseShort(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // the name of the directive
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	h.Next()
+	parts, err := splitShort(h.Dispenser)
+	if err != nil {
+		return nil, err
+	}
+	page, source, proxy := new(NoHealthyUpstream), new(HealthPoolUpstreams), new(reverseproxy.Handler)
+	for _, part := range []struct {
+		tokens []caddyfile.Token
+		to     caddyfile.Unmarshaler
+	}{{parts.page, page}, {parts.source, source}, {parts.proxy, proxy}} {
+		if err := part.to.UnmarshalCaddyfile(caddyfile.NewDispenser(part.tokens)); err != nil {
+			return nil, err
+		}
+	}
+	if err := proxy.FinalizeUnmarshalCaddyfile(h); err != nil {
+		return nil, err
+	}
+	if proxy.DynamicUpstreamsRaw != nil {
+		return nil, h.Err("dynamic: must not be given in healthpool, which is the source itself")
+	}
+	proxy.DynamicUpstreamsRaw = caddyconfig.JSONModuleObject(source, "source", "healthpool", nil)
+	setBalance(proxy)
+	route := caddyhttp.Route{HandlersRaw: []json.RawMessage{
+		caddyconfig.JSONModuleObject(page, "handler", "no_healthy_upstream", nil),
+		caddyconfig.JSONModuleObject(proxy, "handler", "reverse_proxy", nil),
+	}}
+	if matcher != nil {
+		route.MatcherSetsRaw = []caddy.ModuleMap{matcher}
+	}
+	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}, nil
+}
+
+// setBalance sets what makes the most of the source, where the owner said nothing.
+func setBalance(proxy *reverseproxy.Handler) {
+	if proxy.LoadBalancing == nil {
+		proxy.LoadBalancing = new(reverseproxy.LoadBalancing)
+	}
+	lb := proxy.LoadBalancing
+	if lb.SelectionPolicyRaw == nil {
+		lb.SelectionPolicyRaw = caddyconfig.JSONModuleObject(new(HealthAwareSelection), "policy", "health_aware", nil)
+	}
+	if lb.Retries == 0 && lb.TryDuration == 0 {
+		lb.Retries = shortRetries
+	}
+}
+
+const shortRetries = 5
+
+// shortParts are the short form taken apart: the tokens of each directive that it
+// stands for.
+type shortParts struct{ page, source, proxy []caddyfile.Token }
+
+// splitShort takes the short form apart. What is not ours is for reverse_proxy.
+func splitShort(d *caddyfile.Dispenser) (parts shortParts, err error) {
+	head := d.Token()
+	source := []caddyfile.Token{head}
+	for d.NextArg() {
+		source = append(source, d.Token())
+	}
+	head.Text = "reverse_proxy"
+	parts.page, parts.proxy = []caddyfile.Token{head}, []caddyfile.Token{head}
+	var ours, theirs []caddyfile.Token
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		segment := d.NextSegment()
+		switch {
+		case name == "page" && parts.page[0].Text == name:
+			return parts, d.Err("page: must be given once, but is already specified")
+		case name == "page":
+			parts.page = segment
+		case sourceOptions[name] != nil:
+			ours = append(ours, segment...)
+		case pageOptions[name] != nil:
+			return parts, d.Errf("%s: must be given inside of page { }", name)
+		case appOptions[name] != nil:
+			return parts, d.Errf("%s: must be given in the global option healthpool", name)
+		default:
+			theirs = append(theirs, segment...)
+		}
+	}
+	parts.source, parts.proxy = option.Braced(source, ours), option.Braced(parts.proxy, theirs)
+	return parts, nil
+}
