@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/exchange"
 	"github.com/healthpool/caddy-healthpool/internal/failure"
 	"github.com/healthpool/caddy-healthpool/internal/health"
@@ -55,6 +56,7 @@ func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *
 	case format == represent.HTML:
 		n.setPage(&notice, r, p, f)
 	}
+	operator.CountResponse(notice.Cause, format, notice.Status)
 	if err := n.page.Respond(w, r, format, notice); err != nil {
 		n.logger.Error("template failed; the visitor got the built-in page", zap.String("template", n.Template), zap.Error(err))
 	}
@@ -68,7 +70,7 @@ func (n *NoHealthyUpstream) setPage(notice *page.Notice, r *http.Request, p *poo
 	}
 	switch {
 	case !*n.Refresh:
-	case p == nil:
+	case p == nil, f.Answered: // a pool would say that all is well
 		notice.Poll = noPool
 	default:
 		notice.Poll = p.Token
@@ -162,7 +164,7 @@ func (n *NoHealthyUpstream) showsDetails(r *http.Request) bool {
 // details are what is wrong, for the owner's own people.
 func details(p *pool.Pool, f failure.Failure) *page.Details {
 	d := &page.Details{Cause: f.Cause}
-	if f.Error.Err != nil {
+	if f.Error.Err != nil && f.Cause != cause.DestinationUnavailable { // that says no more than its advice
 		d.Error = f.Error.Err.Error()
 	}
 	if p == nil {
@@ -221,10 +223,11 @@ func (n *NoHealthyUpstream) tryPoll(r *http.Request, token string, next caddyhtt
 	}
 	x.Done(f.Blame())
 	now := time.Now()
-	if p := x.Pool(); p != nil && x.Poll {
+	p := x.Pool()
+	switch {
+	case p != nil && (x.Poll || !down):
 		return p.Poll(now)
-	}
-	if down {
+	case down:
 		return false, outage.PollAfter(now.Sub(n.outages.Since(outage.Key{Cause: f.Cause}, now)))
 	}
 	return true, 0

@@ -41,6 +41,7 @@ type App struct {
 	logger  *zap.Logger
 	prober  *pool.Prober
 	intents *intents
+	events  *operator.Events
 	// pools are in the order of the config, polls by their poll tokens.
 	pools []joined
 	polls map[string]*pool.Pool
@@ -65,7 +66,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.prober = pool.NewProber(a.MaxProbes)
 	a.polls = make(map[string]*pool.Pool)
 	a.intents = newIntents(a, ctx.Storage())
-	return nil
+	if err := ctx.GetMetricsRegistry().Register(operator.Metrics{Pools: a.Pools}); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	var err error
+	a.events, err = operator.NewEvents(ctx)
+	return err
 }
 
 // Validate checks the options.
@@ -76,7 +82,7 @@ func (a *App) Validate() error {
 // Start begins to check the upstreams of all pools.
 func (a *App) Start() error {
 	for _, p := range a.pools {
-		operator.Report(&p.Options, a.logger) // by now it has its name
+		operator.Report(p.Pool, a.logger, a.events) // by now it has its name
 		p.Start(a.prober)
 	}
 	a.intents.Start()
@@ -91,6 +97,7 @@ func (a *App) Stop() error {
 		p.Stop()
 	}
 	a.prober.Stop()
+	a.events.Stop()
 	return nil
 }
 

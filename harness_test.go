@@ -220,6 +220,11 @@ func (s *site) adminDo(method, path string) response {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return s.adminSend(req)
+}
+
+func (s *site) adminSend(req *http.Request) response {
+	s.t.Helper()
 	resp, err := s.client.Do(req)
 	if err != nil {
 		s.t.Fatal(err)

@@ -16,11 +16,12 @@ import (
 // intents has the pools of an app heed what operators want of them.
 type intents struct {
 	intent.Syncer
-	app    *App
-	name   string // of the storage
+	app  *App
+	name string // of the storage
+
+	// mu keeps an older state of things from coming after a newer one.
+	mu     sync.Mutex
 	failed bool
-	// heeding keeps an older state of things from coming after a newer one.
-	heeding sync.Mutex
 }
 
 // books has what is known of each storage, across reloads.
@@ -55,7 +56,9 @@ func (i *intents) release() {
 }
 
 func (i *intents) synced(err error) {
+	i.mu.Lock()
 	i.tell(err)
+	i.mu.Unlock()
 	i.heed()
 }
 
@@ -72,8 +75,8 @@ func (i *intents) tell(err error) {
 
 // heed tells all pools what is wanted of them.
 func (i *intents) heed() {
-	i.heeding.Lock()
-	defer i.heeding.Unlock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	for _, p := range i.app.pools {
 		p.Intend(i.Of(p.Name))
 	}

@@ -46,6 +46,7 @@ func init() {
 	caddy.RegisterModule(new(HealthAwareSelection))
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(new(operator.AdminAPI))
+	caddy.RegisterModule(new(operator.StatusPage))
 	registerDirectives()
 	operator.RegisterCommands()
 }

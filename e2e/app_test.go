@@ -104,10 +104,11 @@ func startProcess(t *testing.T) *process {
 
 // app is an app in this process, where a test can look into it. Its address stays the same while it is down.
 type app struct {
-	address  string
-	handler  http.Handler
-	requests visitRecorder
-	server   *http.Server
+	address   string
+	handler   http.Handler
+	protocols *http.Protocols // nil for HTTP/1.1
+	requests  visitRecorder
+	server    *http.Server
 }
 
 // newApp returns an app that is down.
@@ -128,7 +129,7 @@ func (a *app) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.server = &http.Server{Handler: a.handler, ReadHeaderTimeout: patience}
+	a.server = &http.Server{Handler: a.handler, Protocols: a.protocols, ReadHeaderTimeout: patience}
 	server := a.server
 	go func() { _ = server.Serve(listener) }() // it always returns ErrServerClosed, after stop
 }

@@ -20,9 +20,15 @@ const (
 	// pollQuickly is a block of options.
 	pollQuickly = " {\n\t\tpage {\n\t\t\tretry_after 1s\n\t\t}\n\t}"
 
-	isPage   = `document.querySelector("h1")?.textContent.startsWith("Sorry")`
-	isApp    = `document.title === "app"`
-	stopText = `[...document.querySelectorAll("button")].find(b => /^stop/i.test(b.textContent.trim()))`
+	isPage = `document.readyState === "complete" && document.querySelector("main > h1") !== null`
+	isApp  = `document.title === "app"`
+
+	// Parts of the page.
+	pageStatus = `document.querySelector('p[role="status"]')`
+	pageWhen   = `document.querySelector(".when")`
+	pageLink   = `document.querySelector(".do a")`
+	pageResend = `document.querySelector("button.go")`
+	pageStop   = `document.querySelector("button:not(.go)")`
 )
 
 // page is an app that a browser can look at.
@@ -37,104 +43,31 @@ func page(w http.ResponseWriter, r *http.Request) {
 // visits.
 func newSite(t *testing.T, options string) (url string, a *app) {
 	t.Helper()
-	a = newApp(t, page)
+	return newSiteOf(t, page, options)
+}
+
+// newSiteOf is newSite with another app.
+func newSiteOf(t *testing.T, handler http.HandlerFunc, options string) (url string, a *app) {
+	t.Helper()
+	a = newApp(t, handler)
 	site := freeAddress(t)
 	runCaddy(t, fmt.Sprintf("http://%s {\n\tvisits\n\thealthpool %s%s\n}\n", site, a.address, options))
 	return "http://" + site, a
 }
 
-func TestVisitorIsBroughtBack(t *testing.T) {
-	for name, fragment := range map[string]string{"plain": "", "fragment": "#part"} {
-		t.Run(name, func(t *testing.T) {
-			b := openTab(t)
-			site, a := newSite(t, "")
-			b.visit(site + "/shelf?item=tea" + fragment)
-			if b.eval(isPage) != "true" {
-				t.Fatalf("want the page, got:\n%s", b.eval("document.documentElement.outerHTML"))
-			}
-
-			await(t, "the page polls", func() bool { return len(visits.polls()) > 0 })
-			if n := visits.loads("/shelf"); n != 1 {
-				t.Errorf("%d loads while the app was down, want 1", n)
-			}
-			a.start(t)
-			b.await(isApp)
-			never(t, "a second reload", quiet, func() bool { return visits.loads("/shelf") > 2 })
-			if got, want := b.eval("location.href"), site+"/shelf?item=tea"+fragment; got != want {
-				t.Errorf("brought back to %s, want %s", got, want)
-			}
-			if n := a.requests.loads("/shelf"); n != 1 {
-				t.Errorf("the app was asked %d times, want once", n)
-			}
-			b.wantNoProblems()
-		})
-	}
+// isShown tells whether a visitor sees a part of the page.
+func (b *tab) isShown(part string) bool {
+	b.t.Helper()
+	return b.eval(part+"?.checkVisibility() === true") == "true"
 }
 
-func TestStopButton(t *testing.T) {
-	b := openTab(t)
-	site, a := newSite(t, pollQuickly)
-	b.visit(site)
-	await(t, "two polls", func() bool { return len(visits.polls()) >= 2 })
-	polls := visits.polls()
-	between := polls[1].at.Sub(polls[0].at)
-
-	if b.eval(`Boolean(window.stopButton = `+stopText+`)`) != "true" {
-		t.Fatalf("no Stop button:\n%s", b.eval("document.body.innerHTML"))
+// wantText fails the test if a part of the page says something else.
+func (b *tab) wantText(part, want string) {
+	b.t.Helper()
+	if got := b.eval(part + "?.textContent"); got != want {
+		b.t.Errorf("%s says %q, want %q", part, got, want)
 	}
-	seen := len(visits.polls())
-	await(t, "the next poll", func() bool { return len(visits.polls()) > seen })
-	b.eval("window.stopButton.click()") // just after a poll: none is on its way
-	stopped := len(visits.polls())
-	never(t, "a poll after Stop was pressed", max(quiet, 3*between), func() bool { return len(visits.polls()) > stopped })
-
-	b.eval("window.stopButton.click()")
-	await(t, "a poll after the button was pressed again", func() bool { return len(visits.polls()) > stopped })
-	a.start(t)
-	b.await(isApp)
-	b.wantNoProblems()
 }
-
-func TestStoppedPageStaysPut(t *testing.T) {
-	b := openTab(t)
-	site, a := newSite(t, pollQuickly)
-	b.visit(site)
-	await(t, "a poll", func() bool { return len(visits.polls()) > 0 })
-	b.eval(stopText + ".click()")
-	a.start(t)
-	await(t, "the site is back", func() bool { status, _ := get(t, site+"/other"); return status == http.StatusOK })
-	never(t, "a reload after Stop was pressed", max(quiet, 3*time.Second), func() bool { return visits.loads("/") > 1 })
-	b.wantNoProblems()
-}
-
-func TestFormIsNeverSentAgain(t *testing.T) {
-	b := openTab(t)
-	site, a := newSite(t, " {\n\t\thold off\n\t}")
-	a.start(t)
-	b.visit(site)
-	b.await(isApp)
-	a.stop()
-	b.do("sending the form", chromedp.Submit("form"))
-	b.await(isPage)
-	if n := len(a.requests.all(isPost)); n != 0 {
-		t.Fatalf("the app got %d forms before it stopped", n)
-	}
-
-	before := b.eval("document.body.innerText")
-	a.start(t)
-	b.await(`/\bback\b/i.test(document.querySelector('[role="status"]')?.textContent ?? "")`)
-	never(t, "the form is sent again, or the page left", 2*quiet, func() bool {
-		return len(a.requests.all(isPost)) > 0 || b.try(isPage) != "true"
-	})
-	if n := len(visits.all(isPost)); n != 1 {
-		t.Errorf("the browser sent the form %d times, want once", n)
-	}
-	t.Logf("at first: %s", before)
-	t.Logf("at last: %s", b.eval("document.body.innerText"))
-	b.wantNoProblems()
-}
-
-func isPost(v visit) bool { return v.method == http.MethodPost }
 
 func TestImageGetsNoBody(t *testing.T) {
 	b := openTab(t)

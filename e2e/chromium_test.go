@@ -2,13 +2,17 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -22,14 +26,77 @@ func chromium(t *testing.T) string {
 			return path
 		}
 	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("no Chromium on this machine")
-	}
-	t.Skip("no Chromium on this machine")
+	missing(t, "no Chromium on this machine")
 	return ""
 }
 
-// tab is a browser of its own with one tab.
+// missing ends a test for which this machine lacks something: it is skipped, or, in CI, has failed.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// theBrowser is the one that all tests share: it starts with the first tab. Its directory has all that it writes,
+// closeBrowser removes it.
+var theBrowser struct {
+	sync.Mutex
+	ctx context.Context
+	dir string
+}
+
+// browser returns the context of the browser, after it has started.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	theBrowser.Lock()
+	defer theBrowser.Unlock()
+	if theBrowser.ctx == nil {
+		path := chromium(t)
+		dir, err := os.MkdirTemp("", "healthpool-e2e-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		theBrowser.dir = dir
+		theBrowser.ctx = startBrowser(t, path, dir)
+	}
+	return theBrowser.ctx
+}
+
+// startBrowser starts a browser that keeps its profile, and whatever else it writes, in a directory.
+func startBrowser(t *testing.T, path, dir string) context.Context {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.UserDataDir(filepath.Join(dir, "profile")),
+		chromedp.Env("TMPDIR="+dir),
+		chromedp.NoSandbox,
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("lang", "en-US"),
+	)
+	allocated, _ := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...) // closeBrowser ends it
+	ctx, _ := chromedp.NewContext(allocated)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("starting the browser: %v", err)
+	}
+	return ctx
+}
+
+// closeBrowser ends the browser, if there is one, and removes what it wrote.
+func closeBrowser() error {
+	theBrowser.Lock()
+	defer theBrowser.Unlock()
+	if theBrowser.ctx == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(theBrowser.ctx, patience)
+	defer cancel()
+	return errors.Join(chromedp.Cancel(ctx), os.RemoveAll(theBrowser.dir))
+}
+
+// tab is a tab in a window, and with cookies and storage, of its own.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
@@ -38,23 +105,19 @@ type tab struct {
 	problems []string // what a developer would see in the console, failed loads apart
 }
 
-// openTab starts a browser with an empty profile; it lives until the test ends.
+// openTab opens a tab that lives until the test ends.
 func openTab(t *testing.T) *tab {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium(t)),
-		chromedp.NoSandbox,
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("lang", "en-US"),
-	)
-	allocated, cancelAllocator := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(cancelAllocator)
-	ctx, cancelTab := chromedp.NewContext(allocated)
-	t.Cleanup(cancelTab)
+	ctx, cancel := chromedp.NewContext(browser(t), chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
 	b := &tab{t: t, ctx: ctx}
+	t.Cleanup(func() {
+		if t.Failed() {
+			b.wantNoProblems() // they may tell why
+		}
+	})
 	if err := chromedp.Listen(ctx, b.listen); err != nil {
-		t.Fatalf("starting the browser: %v", err)
+		t.Fatalf("opening a tab: %v", err)
 	}
 	return b
 }
@@ -116,6 +179,15 @@ func (b *tab) visit(url string) {
 	b.do("visiting "+url, chromedp.Navigate(url))
 }
 
+// click clicks an element that the visitor can see. It goes without a mouse, whose events wait for a frame to be drawn,
+// which a browser without a screen owes nobody.
+func (b *tab) click(selector string) {
+	b.t.Helper()
+	element := fmt.Sprintf("document.querySelector(%q)", selector)
+	b.await(element + "?.checkVisibility()")
+	b.eval("(" + element + ".click(), 1)")
+}
+
 // eval returns the value of a JavaScript expression as a string.
 func (b *tab) eval(expression string) string {
 	b.t.Helper()
@@ -137,4 +209,26 @@ func (b *tab) try(expression string) string {
 func (b *tab) await(expression string) {
 	b.t.Helper()
 	await(b.t, expression, func() bool { return b.try(expression) == "true" })
+}
+
+// call makes a command of the browser an action.
+func call[P, R any](command cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, target, command, params)
+		return chromedp.Void{}, err
+	}
+}
+
+// emulateMedia has the tab answer media queries: for a medium, or that of the screen, and for features.
+func emulateMedia(medium string, features map[string]string) chromedp.Action[chromedp.Void] {
+	params := emulation.SetEmulatedMediaParams{Media: medium}
+	for name, value := range features {
+		params.Features = append(params.Features, &emulation.MediaFeature{Name: name, Value: value})
+	}
+	return call(emulation.SetEmulatedMedia, params)
+}
+
+// disableScript decides whether documents that are loaded from now on run their scripts.
+func disableScript(disabled bool) chromedp.Action[chromedp.Void] {
+	return call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: disabled})
 }

@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
@@ -37,33 +39,19 @@ func TestMain(m *testing.M) {
 	if address := os.Getenv(appAddress); address != "" {
 		os.Exit(runApp(address))
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	if err := closeBrowser(); err != nil {
+		fmt.Println("closing the browser:", err)
+	}
+	os.Exit(status)
 }
 
-// runCaddy runs Caddy with these sites, in this process, until the test ends. Only one can run at a time.
-func runCaddy(t *testing.T, sites string) {
+// runCaddy runs Caddy with these sites, and more global options, in this process, until the test ends. Only one can run
+// at a time. What it returns has it run other sites in their place, as caddy reload does.
+func runCaddy(t *testing.T, sites string, globals ...string) (reload func(sites string)) {
 	t.Helper()
 	dir := t.TempDir()
 	log := filepath.Join(dir, "caddy.log")
-	config := fmt.Sprintf(`{
-	admin off
-	auto_https off
-	persist_config off
-	grace_period 1s
-	storage file_system %q
-	order visits first
-	log {
-		output file %q
-	}
-}
-`, filepath.Join(dir, "storage"), log) + sites
-	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), nil)
-	if err != nil {
-		t.Fatalf("adapting: %v\n%s", err, config)
-	}
-	for _, warning := range warnings {
-		t.Logf("adapting: %v", warning)
-	}
 	visits.forget()
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -73,6 +61,36 @@ func runCaddy(t *testing.T, sites string) {
 			t.Logf("Caddy's log:\n%s", tail(log, 8<<10))
 		}
 	})
+	reload = func(sites string) {
+		t.Helper()
+		loadCaddy(t, fmt.Sprintf(`{
+	admin off
+	auto_https off
+	persist_config off
+	grace_period 1s
+	storage file_system %q
+	order visits first
+	log {
+		output file %q
+	}
+	%s
+}
+`, filepath.Join(dir, "storage"), log, strings.Join(globals, "\n\t"))+sites)
+	}
+	reload(sites)
+	return reload
+}
+
+// loadCaddy gives Caddy a Caddyfile.
+func loadCaddy(t *testing.T, config string) {
+	t.Helper()
+	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile.Format([]byte(config)), nil)
+	if err != nil {
+		t.Fatalf("adapting: %v\n%s", err, config)
+	}
+	for _, warning := range warnings {
+		t.Logf("adapting: %v", warning)
+	}
 	if err := caddy.Load(adapted, true); err != nil {
 		t.Fatalf("loading: %v\n%s", err, config)
 	}

@@ -18,8 +18,9 @@ func (c Cause) OfRequests() bool {
 	switch c {
 	case UnexpectedStatus, UnexpectedBody, ClientGone:
 		return false
+	default:
+		return true
 	}
-	return true
 }
 
 // Status is the HTTP status that tells a client of this cause.

@@ -54,7 +54,7 @@ func (x *Exchange) begin(status int) {
 		return
 	}
 	if x.wants(status) && x.answeredWith(x.request, status) {
-		x.status = status
+		x.take(status)
 	} else {
 		x.Begun = true
 	}

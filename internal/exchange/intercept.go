@@ -2,10 +2,12 @@ package exchange
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -19,6 +21,7 @@ type intercept struct {
 	before   http.Header // as it was before any handler of the response
 	status   int         // of the response that was intercepted; else 0
 	text     []byte      // how its body begins
+	cancel   context.CancelFunc
 }
 
 // meshText is what Envoy, and so Istio, says where it had no upstream itself: the
@@ -37,6 +40,13 @@ func (i *intercept) wants(status int) bool {
 	return slices.Contains(i.statuses, status) || slices.Contains(i.statuses, status/100)
 }
 
+// take keeps a response from the client. Its body is waited for, but not for long.
+func (i *intercept) take(status int) {
+	const patience = time.Second
+	i.status = status
+	time.AfterFunc(patience, i.cancel)
+}
+
 // Intercepted reports whether the response was kept from the client.
 func (i *intercept) Intercepted() bool { return i.status != 0 }
 
@@ -52,10 +62,20 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// Serve has next answer. A response that breaks off makes no difference where
-// nobody is to see it.
+// Serve has next answer. A response that breaks off, or does not end, makes no
+// difference where nobody is to see it.
 func (x *Exchange) Serve(next caddyhttp.Handler) error {
+	if len(x.statuses) == 0 {
+		return next.ServeHTTP(x, x.request)
+	}
+	whole := x.request.Context()
+	ctx, cancel := context.WithCancel(whole)
+	x.cancel = cancel
+	// In place: placeholders know this request, and no other.
+	*x.request = *x.request.WithContext(ctx)
 	defer func() {
+		*x.request = *x.request.WithContext(whole)
+		cancel()
 		if !x.Intercepted() {
 			return
 		}

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"net/http"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -12,12 +13,26 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// Report has a pool tell the log what changes: one line per change, with the
-// reason, and none per check.
-func Report(o *pool.Options, logger *zap.Logger) {
-	logger = logger.With(zap.String("pool", o.Name))
-	o.OnTransition = func(t pool.Transition) { logTransition(logger, t) }
-	o.OnState = func(s pool.State) { logState(logger, s) }
+// Report has a pool tell the log what changes, one line per change with the reason,
+// and none per check; and the metrics, and whoever has subscribed to events.
+func Report(p *pool.Pool, logger *zap.Logger, events *Events) {
+	o, name := &p.Options, p.Name
+	logger = logger.With(zap.String("pool", name))
+	var wasDown atomic.Bool
+	isDown, _ := p.Outage()
+	wasDown.Store(isDown)
+	o.OnTransition = func(t pool.Transition) {
+		logTransition(logger, t)
+		countTransition(name, t)
+		events.transition(name, t)
+	}
+	o.OnState = func(s pool.State) {
+		logState(logger, s)
+		if isDown := s == pool.Down; wasDown.Swap(isDown) != isDown {
+			events.state(name, s)
+		}
+	}
+	measure(o)
 	o.OnSource = func(source string, err error) { logSource(logger, source, err) }
 	o.OnIntent = func(upstream string, on bool) { logIntent(logger, upstream, on) }
 }

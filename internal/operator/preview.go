@@ -84,7 +84,7 @@ func preview(fl caddycmd.Flags, out, note io.Writer) error {
 		return previewAll(handlers, dir)
 	}
 	if len(handlers) > 1 {
-		fmt.Fprintf(note, "This config has %d no_healthy_upstream; this is the first.\n", len(handlers))
+		_, _ = fmt.Fprintf(note, "This config has %d no_healthy_upstream; this is the first.\n", len(handlers))
 	}
 	c, err := causeOf(fl.String("cause"))
 	if err != nil {

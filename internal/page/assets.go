@@ -51,13 +51,22 @@ func accent(color string) string {
 	return rule + fmt.Sprintf("a,button{color:var(--t)}@media (forced-colors:none){.go{background:%s;color:light-dark(#fff,#000)}}", c)
 }
 
-// policies are the Content-Security-Policy of a page with this style: one that
-// does not look for the site to be back, and one that does.
-func policies(style string) (policy, policyPoll string) {
-	const rest = "img-src data:; base-uri 'none'; form-action 'none'"
-	allowed := "default-src 'none'; style-src " + hash(style) + "; script-src " + hash(clock)
-	return allowed + "; " + rest, allowed + " " + hash(script) + "; connect-src 'self'; " + rest
+// policy is the Content-Security-Policy of a page with this style: of one that looks
+// for the site to be back, or not, and of one that offers to send a form again, or not.
+func policy(style string, polls, resends bool) string {
+	allowed := "default-src 'none'; style-src " + hash(style) + " " + hash(detailsStyle) + "; script-src " + hash(clock)
+	if polls {
+		allowed += " " + hash(script) + "; connect-src 'self'"
+	}
+	allowed += "; img-src data:; base-uri 'none'"
+	if !resends { // a form is also what the browser sends again when the page is reloaded
+		allowed += "; form-action 'none'"
+	}
+	return allowed
 }
+
+// logoStyle is added for a logo of any size.
+const logoStyle = "img{display:block;max-width:min(100%,16rem);max-height:4rem;margin-bottom:1rem}"
 
 // hash is a source expression of Content-Security-Policy that allows s.
 func hash(s string) string {
@@ -93,5 +102,5 @@ var tight = strings.NewReplacer(
 // Each stands for itself only, wherever it occurs.
 var short = strings.NewReplacer(
 	"--ground", "--g", "--text", "--t", "--soft", "--s", "--link", "--l",
-	"seconds", "n", "growing", "g", "jitter", "j", "misses", "m", "missed", "f", "opened", "o", "answer", "a", "isForm", "i",
+	"seconds", "n", "growing", "g", "jitter", "j", "misses", "m", "missed", "f", "opened", "o", "answer", "a", "isForm", "i", "resend", "r", "timer", "t", "found", "d", "words", "w",
 )

@@ -39,7 +39,9 @@ func TestPolicy(t *testing.T) {
 					mustHave(t, policy[name+"-src"], hash(element.FirstChild.Data))
 				}
 			}
-			d.only(t, "style")
+			if found := d.elements("style"); len(found) != 2 { // that of the page, and that of the details
+				t.Errorf("%s: %d styles", owner, len(found))
+			}
 			checkPolicy(t, policy, n.Poll != "")
 			for node := range d.root.Descendants() {
 				checkAttributes(t, node)

@@ -2,8 +2,9 @@ package page
 
 import (
 	"bytes"
-	_ "embed" // for details.html
+	_ "embed" // for the files below
 	"html/template"
+	"strings"
 	"time"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
@@ -31,7 +32,13 @@ type Upstream struct {
 //go:embed details.html
 var detailsSource string
 
-var detailsTemplate = template.Must(template.New("details").Parse(detailsSource))
+//go:embed details.css
+var detailsStyleSource string
+
+// detailsStyle comes with the details only: other pages have no use for it.
+var detailsStyle = squeeze(detailsStyleSource, "")
+
+var detailsTemplate = template.Must(template.New("details").Parse(strings.Replace(detailsSource, "{{style}}", detailsStyle, 1)))
 
 func (d *Details) write(b *bytes.Buffer) {
 	if err := detailsTemplate.Execute(b, d); err != nil {

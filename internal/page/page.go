@@ -19,8 +19,9 @@ type Page struct {
 	chooser *words.Chooser
 	words   []func() words.Words // by index of tags; each is read when it is needed
 
-	style, policy, policyPoll string
-	proxyStatus               map[cause.Cause]string
+	style                            string
+	policy, policyPoll, policyResend string
+	proxyStatus                      map[cause.Cause]string
 
 	own *ownTemplate // nil for the built-in page
 
@@ -41,7 +42,10 @@ func New(o Options) (*Page, error) {
 		p.words = append(p.words, sync.OnceValue(func() words.Words { return o.words(tag) }))
 	}
 	p.style = style + accent(o.Color)
-	p.policy, p.policyPoll = policies(p.style)
+	if o.Logo != "" {
+		p.style += logoStyle
+	}
+	p.policy, p.policyPoll, p.policyResend = policy(p.style, false, false), policy(p.style, true, false), policy(p.style, true, true)
 	var err error
 	if o.Logo != "" {
 		if p.logo, err = readLogo(o.Logo); err != nil {

@@ -4,8 +4,9 @@
 const main = document.querySelector("main")
 const status = main.querySelector("[role]")
 const when = main.querySelector(".when")
-const [go, ...buttons] = main.querySelectorAll(".go,button")
-const stop = buttons.pop()
+const go = main.querySelector(".do a")
+const stop = main.querySelector("button:not(.go)")
+const resend = main.querySelector("button.go")
 const text = main.dataset
 const isForm = "form" in text
 let on = true, opened = 0, misses = 0, found, timer
@@ -70,15 +71,15 @@ const back = () => {
 
 const open = () => {
 	if (isForm) {
-		document.title = text.back
-		stop.hidden = true
+		document.title = main.querySelector("h1").textContent = text.back
 		go.hidden = on = false
 		// Nothing was sent, and the visitor asks for it: the browser sends the
 		// form again.
-		for (const resend of buttons) {
+		if (resend) {
 			resend.hidden = false
 			resend.onclick = () => location.reload()
 		}
+		stop.textContent = text.resume
 	} else {
 		try {
 			sessionStorage.healthpool = [opened + 1, Date.now()]
@@ -93,6 +94,7 @@ stop.onclick = () => {
 	found = false
 	clearTimeout(timer)
 	stop.textContent = on ? text.stop : text.resume
+	go.hidden = isForm && on
 	say(on ? text.watching : "")
 	soon()
 }

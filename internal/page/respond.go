@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/page/words"
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
@@ -79,8 +80,12 @@ func (p *Page) renderPage(b *bytes.Buffer, r *http.Request, n *Notice, out *body
 		b.Reset()
 	}
 	p.write(b, n, isForm(r.Method), lang)
-	out.policy = p.policy
-	if n.Poll != "" {
+	switch {
+	case n.Poll == "":
+		out.policy = p.policy
+	case isForm(r.Method) && n.Fate == cause.NotSent:
+		out.policy = p.policyResend
+	default:
 		out.policy = p.policyPoll
 	}
 	return err

@@ -66,13 +66,16 @@ func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool 
 	w, first := p.queue.join(p.HoldMax)
 	if w == nil {
 		r.spent = true
+		p.reportHold(Crowded)
 		return false
 	}
+	outcome := TimedOut
 	defer func() {
 		p.queue.leave(w)
 		if p.queue.size.Load() == 0 {
 			p.dismissAttendant()
 		}
+		p.reportHold(outcome)
 	}()
 	if first {
 		p.askForHeld()
@@ -83,11 +86,12 @@ func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool 
 		select {
 		case <-w.turn:
 			if try(p.view.Load()) {
+				outcome = Served
 				return true
 			}
 		case <-timer.C:
 		case <-ctx.Done():
-			r.spent = true
+			outcome, r.spent = ClientLeft, true
 			return false
 		}
 		until, ok = p.patience(r)

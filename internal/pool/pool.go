@@ -55,12 +55,31 @@ type Options struct {
 	// OnTransition is told of each change of an upstream, OnState of each
 	// change of the pool, OnSource of each source that turns good or bad, and
 	// OnIntent of each upstream that is drained, or no more, and of the pool,
-	// without an upstream, that is closed or opened. All may be nil.
+	// without an upstream, that is closed or opened. OnProbe is told how long each
+	// check took, OnHold how the waiting of each request that was held ended. All
+	// may be nil, and all but OnHold are called only while the pool runs.
 	OnTransition func(Transition)
 	OnState      func(State)
 	OnSource     func(source string, err error)
 	OnIntent     func(upstream string, on bool)
+	OnProbe      func(time.Duration)
+	OnHold       func(Outcome)
 }
+
+// Outcome is how the waiting of a request that was held ended.
+type Outcome string
+
+// The outcomes there are.
+const (
+	// Served: an upstream came back in time.
+	Served Outcome = "served"
+	// TimedOut: none did.
+	TimedOut Outcome = "timeout"
+	// ClientLeft: the client did not wait for it.
+	ClientLeft Outcome = "canceled"
+	// Crowded: too many requests waited already, so this one did not.
+	Crowded Outcome = "overflow"
+)
 
 // Transition is a change of what is believed of an upstream.
 type Transition struct {
@@ -247,6 +266,13 @@ func (p *Pool) refreshNow() (changed State) {
 func (p *Pool) report(t *Transition) {
 	if t != nil && p.running.Load() && p.OnTransition != nil {
 		p.OnTransition(*t)
+	}
+}
+
+// reportHold tells the owner how the waiting of a request ended.
+func (p *Pool) reportHold(o Outcome) {
+	if p.OnHold != nil {
+		p.OnHold(o)
 	}
 }
 

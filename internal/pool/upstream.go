@@ -205,6 +205,11 @@ func (u *Upstream) settle(p health.Policy, r health.Result, ok bool) {
 	pools := slices.Clone(u.pools)
 	u.mu.Unlock()
 	u.tell(pools, t, moved, answered)
+	for _, p := range pools {
+		if ok && p.running.Load() && p.OnProbe != nil {
+			p.OnProbe(r.Duration)
+		}
+	}
 }
 
 // tell makes known to the pools what became of u: they look at it anew if it

@@ -1,0 +1,162 @@
+package diagnose
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestParse(t *testing.T) {
+	for address, want := range map[string]Target{
+		"app:8080":                        {Network: "tcp", Scheme: "http", Host: "app", Port: 8080},
+		"tcp4/app:8080":                   {Network: "tcp4", Scheme: "http", Host: "app", Port: 8080},
+		"[::1]:8080":                      {Network: "tcp", Scheme: "http", Host: "::1", Port: 8080},
+		"[fe80::1%eth0]:80":               {Network: "tcp", Scheme: "http", Host: "fe80::1%eth0", Port: 80},
+		"unix//run/app.sock":              {Network: "unix", Scheme: "http", Host: "/run/app.sock"},
+		"unix//run/app.sock|0222":         {Network: "unix", Scheme: "http", Host: "/run/app.sock"},
+		"unix/app.sock":                   {Network: "unix", Scheme: "http", Host: "app.sock"},
+		"unix/@app":                       {Network: "unix", Scheme: "http", Host: "@app"},
+		"unix+h2c//run/app.sock":          {Network: "unix", Scheme: "h2c", Host: "/run/app.sock"},
+		"http://app":                      {Network: "tcp", Scheme: "http", Host: "app", Port: 80},
+		"http://app:8080/healthz?deep=1":  {Network: "tcp", Scheme: "http", Host: "app", Port: 8080},
+		"https://app_1.example.com":       {Network: "tcp", Scheme: "https", Host: "app_1.example.com", Port: 443},
+		"https://[::1]:8443/":             {Network: "tcp", Scheme: "https", Host: "::1", Port: 8443},
+		"HTTPS://app/":                    {Network: "tcp", Scheme: "https", Host: "app", Port: 443},
+		"h2c://app:9000":                  {Network: "tcp", Scheme: "h2c", Host: "app", Port: 9000},
+		"http://münchen.example:80/grüße": {Network: "tcp", Scheme: "http", Host: "münchen.example", Port: 80},
+	} {
+		got, err := Parse(address)
+		if err != nil {
+			t.Errorf("%s: %v", address, err)
+			continue
+		}
+		if got.URL == nil || got.URL.Path == "" || got.URL.Scheme == "h2c" {
+			t.Errorf("%s: URL %v", address, got.URL)
+		}
+		got.URL, got.written = nil, ""
+		if got != want {
+			t.Errorf("%s: got %+v", address, got)
+		}
+	}
+}
+
+func TestParseMistakes(t *testing.T) {
+	for address, want := range map[string]string{
+		"":                     "The address is empty. Write a host and a port, such as app:8080.",
+		"8080":                 `"8080" is a port without a host. Write localhost:8080 for an app on this machine, else the name of its host.`,
+		":8080":                `":8080" is a port without a host. Write localhost:8080 for an app on this machine, else the name of its host.`,
+		"app":                  `"app" has no port. Add the port that the app listens on, such as app:8080.`,
+		"app:":                 `The port is missing behind the colon. Add the port that the app listens on.`,
+		"app:http":             `"http" is not a port. Write a number from 1 to 65535.`,
+		"app:0":                `"0" is not a port. Write a number from 1 to 65535.`,
+		"app:70000":            `"70000" is not a port. Write a number from 1 to 65535.`,
+		"app:8080-8090":        `"8080-8090" is a range of ports. Write one of them.`,
+		"::1":                  `"::1" looks like an IPv6 address without brackets. Write it with brackets and a port, such as [::1]:8080.`,
+		"::1:8080":             `"::1:8080" looks like an IPv6 address without brackets. Write it with brackets and a port, such as [::1]:8080.`,
+		"[::1]":                `"[::1]" has no port. Add the port that the app listens on, such as [::1]:8080.`,
+		"[app]:80":             `"app" is not the name of a host. Write a name or an IP address and a port, such as app:8080.`,
+		"my app:80":            `"my app" is not the name of a host. Write a name or an IP address and a port, such as app:8080.`,
+		"app:8080/healthz":     `"app:8080/healthz" has a path but no scheme. Write http://app:8080/healthz, or https.`,
+		"/run/app.sock":        `"/run/app.sock" is a path. For a unix socket, write unix//run/app.sock.`,
+		"unix/":                "The path of the unix socket is missing. Write it with two slashes, such as unix//run/app.sock.",
+		"unix:///run/app.sock": "A unix socket is written without a colon. Write it such as unix//run/app.sock.",
+		"udp/app:53":           "An address of the network udp cannot be looked at. Only tcp and unix can.",
+		"fd/3":                 "An address of the network fd cannot be looked at. Only tcp and unix can.",
+		"{env.APP}:8080":       `The address "{env.APP}:8080" has a placeholder. Only Caddy knows its value: write that value instead.`,
+		"grpc://app:80":        "The scheme grpc cannot be looked at. Write http, https or h2c instead.",
+		"http://":              `"" is not the name of a host. Write the URL such as http://app:8080/healthz.`,
+		"http://app:x/":        `The URL cannot be read: invalid port ":x" after host. Write it such as http://app:8080/healthz.`,
+		"http://app:99999/":    `"99999" is not a port. Write a number from 1 to 65535.`,
+	} {
+		_, err := Parse(address)
+		if err == nil {
+			t.Errorf("%q is taken", address)
+			continue
+		}
+		if got := err.Error(); got != want {
+			t.Errorf("%q: got\n%s\nwant\n%s", address, got, want)
+		}
+		if r := new(Walk).Run(t.Context(), address); r.OK || r.Finding == "" || len(r.Steps) != 0 {
+			t.Errorf("%q: %+v", address, r)
+		}
+	}
+}
+
+// TestPasswords: what is written on a terminal gets into bug reports.
+func TestPasswords(t *testing.T) {
+	walk := Walk{Timeout: plenty}
+	for _, address := range []string{"http://me:%s@" + nobody(t), "http://me:%s@app:x/", "http://me:x/%s@app/", "http://me:%s@{env.APP}/", "grpc://me:%s@app"} {
+		const secret = "hunter2"
+		raw, err := json.Marshal(walk.Run(t.Context(), fmt.Sprintf(address, secret)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(raw), secret) {
+			t.Errorf("%s", raw)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		"", "8080", ":8080", "app", "app:8080", "[::1]:80", "::1", "unix//a", "unix/", "udp/a", "a/b", "http://a", "https://u:p@a:1/b?c#d",
+		"h2c://[::1%25e]:1", "http://a b", "{x}:1", "http://\x7f", "a\x00:1", "http://[::1]x", "://", "http:///x", "a:1-2", "http://a:/",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, address string) {
+		target, err := Parse(address)
+		if err == nil {
+			wantTarget(t, address, target)
+			return
+		}
+		p, ok := errors.AsType[*Problem](err)
+		if !ok || p.Finding == "" || p.Advice == "" {
+			t.Fatalf("%q: %v", address, err)
+		}
+		wantLine(t, p.Finding)
+		wantLine(t, p.Advice)
+	})
+}
+
+func wantTarget(t *testing.T, address string, target Target) {
+	t.Helper()
+	wantLine(t, target.String())
+	if _, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target.URL.String(), nil); err != nil {
+		t.Errorf("%q: %v", address, err)
+	}
+	if (target.Network == "unix") != (target.Port == 0) || target.Host == "" {
+		t.Errorf("%q: %+v", address, target)
+	}
+	password, _ := target.URL.User.Password()
+	if len(password) > 9 && strings.Count(address, password) == 1 && strings.Contains(target.String(), password) {
+		t.Errorf("%q: the password is shown", address)
+	}
+}
+
+// wantLine fails unless s is fit for a terminal.
+func wantLine(t *testing.T, s string) {
+	t.Helper()
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) || len(s) > 4*maxText+200 {
+		t.Errorf("%q", s)
+	}
+}
+
+func FuzzHeard(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\n"))
+	f.Add([]byte("\x15\x03\x01"))
+	f.Add([]byte("\x00\x00\x06\x04\x00\x00\x00\x00\x00"))
+	f.Add([]byte("SSH-2.0-x\x1b[2J\u202e"))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		wantLine(t, quote(said))
+		wantLine(t, printable(string(said)))
+		if isHTTP(said) && (isTLSAlert(said) || isSettings(said) || protocolOf(said) == "SSH") {
+			t.Errorf("%q is two things", said)
+		}
+	})
+}

@@ -1,0 +1,220 @@
+package diagnose
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+const (
+	schemeHTTP  = "http"
+	schemeHTTPS = "https"
+	schemeH2C   = "h2c"
+
+	networkUnix = "unix"
+)
+
+// Target is an address, taken apart.
+type Target struct {
+	// Network is tcp, tcp4, tcp6 or unix.
+	Network string
+	// Scheme is http, https, or h2c for HTTP/2 without TLS.
+	Scheme string
+	// Host is a name or an IP address; or the path of a unix socket.
+	Host string
+	// Port is 0 for a unix socket.
+	Port uint16
+	// URL is what to ask for; its scheme is http or https.
+	URL *url.URL
+
+	written string
+}
+
+// String is the address as it was written, without its password.
+func (t Target) String() string { return t.written }
+
+// address is what to dial, with an IP address in place of the name.
+func (t Target) address(ip netip.Addr) string { return t.at(ip.String()) }
+
+func (t Target) at(host string) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(t.Port)))
+}
+
+// name is how sentences call it.
+func (t Target) name() string {
+	if t.Network == networkUnix {
+		return t.Host
+	}
+	return t.at(t.Host)
+}
+
+// Parse reads an address as owners write it in a config, or a URL. Its error is
+// a [*Problem].
+func Parse(address string) (Target, error) {
+	switch {
+	case address == "":
+		return Target{}, malformed("The address is empty.", "Write a host and a port, such as app:8080.")
+	case strings.ContainsAny(address, "{}"):
+		return Target{}, malformed(fmt.Sprintf("The address %q has a placeholder.", redacted(address)),
+			"Only Caddy knows its value: write that value instead.")
+	case strings.Contains(address, "://"):
+		return parseURL(address)
+	}
+	network, rest, found := strings.Cut(address, "/")
+	if !found {
+		return parseHostPort("tcp", address, address)
+	}
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		return parseHostPort(network, rest, address)
+	case networkUnix, networkUnix + "+h2c":
+		return parseSocket(rest, network != networkUnix, address)
+	case "":
+		return Target{}, malformed(fmt.Sprintf("%q is a path.", printable(address)),
+			fmt.Sprintf("For a unix socket, write unix/%s.", printable(address)))
+	case "udp", "udp4", "udp6", "fd", "fdgram", "unixgram", "unixpacket":
+		return Target{}, malformed(fmt.Sprintf("An address of the network %s cannot be looked at.", network),
+			"Only tcp and unix can.")
+	default:
+		return Target{}, malformed(fmt.Sprintf("%q has a path but no scheme.", printable(address)),
+			fmt.Sprintf("Write http://%s, or https.", printable(address)))
+	}
+}
+
+func malformed(finding, advice string) *Problem { return &Problem{Finding: finding, Advice: advice} }
+
+func parseSocket(path string, h2c bool, written string) (Target, error) {
+	path, _, _ = strings.Cut(path, "|") // the permissions are for who listens
+	if path == "" || strings.ContainsRune(path, 0) {
+		return Target{}, malformed("The path of the unix socket is missing.", "Write it with two slashes, such as unix//run/app.sock.")
+	}
+	t := Target{Network: networkUnix, Scheme: schemeHTTP, Host: path, written: printable(written)}
+	if h2c {
+		t.Scheme = schemeH2C
+	}
+	t.URL = &url.URL{Scheme: schemeHTTP, Host: "localhost", Path: "/"}
+	return t, nil
+}
+
+func parseHostPort(network, s, written string) (Target, error) {
+	host, port, err := splitHostPort(s)
+	if err != nil {
+		return Target{}, err
+	}
+	t := Target{Network: network, Scheme: schemeHTTP, Host: host, Port: port, written: printable(written)}
+	t.URL = &url.URL{Scheme: schemeHTTP, Host: t.at(host), Path: "/"}
+	return t, nil
+}
+
+func splitHostPort(s string) (string, uint16, error) {
+	bare := strings.TrimPrefix(s, ":")
+	if _, err := strconv.ParseUint(bare, 10, 64); err == nil {
+		return "", 0, malformed(fmt.Sprintf("%q is a port without a host.", s),
+			fmt.Sprintf("Write localhost:%s for an app on this machine, else the name of its host.", bare))
+	}
+	if strings.Count(s, ":") > 1 && !strings.HasPrefix(s, "[") {
+		return "", 0, malformed(fmt.Sprintf("%q looks like an IPv6 address without brackets.", printable(s)),
+			"Write it with brackets and a port, such as [::1]:8080.")
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		if host = s; !validHost(strings.Trim(s, "[]")) {
+			host = "app"
+		}
+		return "", 0, malformed(fmt.Sprintf("%q has no port.", printable(s)),
+			fmt.Sprintf("Add the port that the app listens on, such as %s:8080.", host))
+	}
+	if !validHost(host) || strings.HasPrefix(s, "[") != strings.Contains(host, ":") {
+		return "", 0, malformed(fmt.Sprintf("%q is not the name of a host.", printable(host)),
+			"Write a name or an IP address and a port, such as app:8080.")
+	}
+	number, err := parsePort(port)
+	return host, number, err
+}
+
+func parsePort(port string) (uint16, error) {
+	number, err := strconv.ParseUint(port, 10, 16)
+	switch first, _, found := strings.Cut(port, "-"); {
+	case port == "":
+		return 0, malformed("The port is missing behind the colon.", "Add the port that the app listens on.")
+	case found && first != "":
+		return 0, malformed(fmt.Sprintf("%q is a range of ports.", printable(port)), "Write one of them.")
+	case err != nil || number == 0:
+		return 0, malformed(fmt.Sprintf("%q is not a port.", printable(port)), "Write a number from 1 to 65535.")
+	}
+	return uint16(number), nil
+}
+
+func parseURL(address string) (Target, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		finding := "The URL cannot be read."
+		if wrapped, ok := errors.AsType[*url.Error](err); ok && !strings.Contains(address, "@") { // it may quote a password
+			finding = "The URL cannot be read: " + printable(wrapped.Err.Error()) + "."
+		}
+		return Target{}, malformed(finding, "Write it such as http://app:8080/healthz.")
+	}
+	t := Target{Network: "tcp", Scheme: u.Scheme, Host: u.Hostname(), URL: u, written: printable(u.Redacted())}
+	if t.Port, err = portOfURL(u); err != nil {
+		return Target{}, err
+	}
+	if !validHost(t.Host) || strings.HasPrefix(u.Host, "[") != strings.Contains(t.Host, ":") {
+		return Target{}, malformed(fmt.Sprintf("%q is not the name of a host.", printable(t.Host)), "Write the URL such as http://app:8080/healthz.")
+	}
+	if t.Scheme == schemeH2C {
+		u.Scheme = schemeHTTP
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	return t, nil
+}
+
+// portOfURL is the port of a URL, or else that of its scheme.
+func portOfURL(u *url.URL) (uint16, error) {
+	port := u.Port()
+	switch u.Scheme {
+	case schemeHTTP, schemeH2C:
+		return parsePort(cmp.Or(port, "80"))
+	case schemeHTTPS:
+		return parsePort(cmp.Or(port, "443"))
+	case networkUnix:
+		return 0, malformed("A unix socket is written without a colon.", "Write it such as unix//run/app.sock.")
+	default:
+		return 0, malformed(fmt.Sprintf("The scheme %s cannot be looked at.", printable(u.Scheme)), "Write http, https or h2c instead.")
+	}
+}
+
+// redacted is an address that cannot be read, without what may be a password.
+func redacted(address string) string {
+	before, rest, isURL := strings.Cut(address, "://")
+	if end := strings.LastIndex(rest, "@"); isURL && end >= 0 {
+		address = before + "://xxxxx" + rest[end:]
+	}
+	return printable(address)
+}
+
+// validHost is about characters only: whether a name exists, the name servers
+// know.
+func validHost(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = "x" + ip.Zone() // in which netip takes anything
+	}
+	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
+		return !unicode.IsPrint(r) || strings.ContainsRune(" !\"#$%&'()*+,/:;<=>?@[\\]^`{|}~\ufffd", r)
+	})
+}
+
+// problemOf is the problem that an error of this package is.
+func problemOf(err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	return &Problem{Finding: printable(err.Error())}
+}

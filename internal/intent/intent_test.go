@@ -1,0 +1,287 @@
+package intent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// memory is a storage that fails or hangs as a test wants it.
+type memory struct {
+	certmagic.Storage
+
+	mu    sync.Mutex
+	files map[string]string
+	fail  error
+	hang  bool
+	asked int
+}
+
+func newMemory() *memory { return &memory{files: make(map[string]string)} }
+
+// ask fails if the storage does.
+func (m *memory) ask(ctx context.Context) error {
+	m.mu.Lock()
+	hang, err := m.hang, m.fail
+	m.asked++
+	m.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
+func (m *memory) Store(ctx context.Context, key string, value []byte) error {
+	if err := m.ask(ctx); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.files[key] = string(value)
+	return nil
+}
+
+func (m *memory) Load(ctx context.Context, key string) ([]byte, error) {
+	if err := m.ask(ctx); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	value, ok := m.files[key]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return []byte(value), nil
+}
+
+func (m *memory) Delete(ctx context.Context, key string) error {
+	if err := m.ask(ctx); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.files, key)
+	return nil
+}
+
+func (m *memory) List(ctx context.Context, prefix string, _ bool) ([]string, error) {
+	if err := m.ask(ctx); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var keys []string
+	for key := range m.files {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
+func (m *memory) set(fail error, hang bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail, m.hang = fail, hang
+}
+
+// sync brings a book and a storage in step, or fails the test.
+func (b *Book) sync(t *testing.T, m *memory) {
+	t.Helper()
+	if err := b.Sync(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wants describes what a book wants of a pool.
+func (b *Book) wants(pool string) string {
+	drained, m := b.Of(pool)
+	s := strings.Join(slices.Sorted(maps.Keys(drained)), " ")
+	if m != nil {
+		s += " closed: " + m.Message
+	}
+	return s
+}
+
+// TestBooksShareStorage: what is said in one process is so in all, whoever wrote last
+// about another upstream.
+func TestBooksShareStorage(t *testing.T) {
+	m := newMemory()
+	var one, two Book
+	one.Put(Intent{Pool: "shop", Upstream: "a:1"})
+	two.Put(Intent{Pool: "shop", Upstream: "b:1"})
+	two.Put(Intent{Pool: "shop", Maintenance: Maintenance{Message: "Back soon."}})
+	two.Put(Intent{Pool: "odd/../name\x00\n", Upstream: "unix//run/\"x\""})
+	one.sync(t, m)
+	two.sync(t, m)
+	one.sync(t, m)
+	const want = "a:1 b:1 closed: Back soon."
+	if one.wants("shop") != want || two.wants("shop") != want {
+		t.Errorf("one wants %q, two %q", one.wants("shop"), two.wants("shop"))
+	}
+	if got := one.wants("odd/../name\x00\n"); got != `unix//run/"x"` {
+		t.Errorf("got %q", got)
+	}
+	two.Remove("shop", "a:1")
+	two.Remove("shop", "")
+	two.Remove("shop", "never")
+	two.sync(t, m)
+	one.sync(t, m)
+	if one.wants("shop") != "b:1" || two.wants("shop") != "b:1" {
+		t.Errorf("one wants %q, two %q", one.wants("shop"), two.wants("shop"))
+	}
+	var restarted Book
+	restarted.sync(t, m)
+	if restarted.wants("shop") != "b:1" {
+		t.Errorf("after a restart: %q", restarted.wants("shop"))
+	}
+}
+
+// TestBookKeepsWhatStorageRefuses: an order counts from the beginning, and is stored
+// as soon as that works.
+func TestBookKeepsWhatStorageRefuses(t *testing.T) {
+	m := newMemory()
+	var b Book
+	b.Put(Intent{Pool: "shop", Upstream: "a:1"})
+	m.set(errors.New("disk full"), false)
+	if err := b.Sync(t.Context(), m); err == nil || !strings.Contains(err.Error(), "disk full") {
+		t.Errorf("got %v", err)
+	}
+	if b.wants("shop") != "a:1" || !b.Pending() {
+		t.Errorf("wants %q, pending %v", b.wants("shop"), b.Pending())
+	}
+	m.set(nil, false)
+	b.sync(t, m)
+	if b.wants("shop") != "a:1" || b.Pending() || len(m.files) != 1 {
+		t.Errorf("wants %q, pending %v, stored %v", b.wants("shop"), b.Pending(), m.files)
+	}
+	m.set(errors.New("gone"), false)
+	_ = b.Sync(t.Context(), m)
+	if b.wants("shop") != "a:1" {
+		t.Errorf("a storage that cannot be read has changed something: %q", b.wants("shop"))
+	}
+}
+
+// TestBookPassesOverNonsense: what is no intent in the storage is nobody's wish, and
+// keeps no other from being heeded.
+func TestBookPassesOverNonsense(t *testing.T) {
+	m := newMemory()
+	var b Book
+	b.Put(Intent{Pool: "shop", Upstream: "a:1"})
+	b.sync(t, m)
+	m.files[folder+"/broken.json"] = "{"
+	m.files[folder+"/moved.json"] = `{"pool":"shop","upstream":"b:1"}`
+	m.files[folder+"/x.lock"] = ""
+	b.sync(t, m)
+	if b.wants("shop") != "a:1" {
+		t.Errorf("wants %q", b.wants("shop"))
+	}
+}
+
+// TestBookInUse: orders while the storage is asked are not lost.
+func TestBookInUse(t *testing.T) {
+	m := newMemory()
+	var b Book
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() { b.Put(Intent{Pool: "shop", Upstream: fmt.Sprintf("u%02d", i)}) })
+		wg.Go(func() { _ = b.Sync(context.Background(), m) })
+	}
+	wg.Wait()
+	b.sync(t, m)
+	if drained, _ := b.Of("shop"); len(drained) != 20 || len(m.files) != 20 {
+		t.Errorf("%d are drained, %d stored", len(drained), len(m.files))
+	}
+}
+
+func newSyncer(m *memory, interval time.Duration) (*Syncer, *[]error) {
+	var errs []error
+	s := &Syncer{Book: new(Book), Storage: m, Interval: interval, OnSync: func(err error) { errs = append(errs, err) }}
+	s.Start()
+	return s, &errs
+}
+
+// TestSyncer: a storage is asked at each interval, and at once where there is something
+// to tell it.
+func TestSyncer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		s, errs := newSyncer(m, 5*time.Second)
+		defer s.Stop()
+		other := new(Book)
+		other.Put(Intent{Pool: "shop", Upstream: "a:1"})
+		other.sync(t, m)
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if s.wants("shop") != "a:1" || len(*errs) != 2 {
+			t.Errorf("wants %q after %d times", s.wants("shop"), len(*errs))
+		}
+		start := time.Now()
+		s.Put(Intent{Pool: "shop", Upstream: "b:1"})
+		if !s.Settle(t.Context()) || time.Since(start) > 0 || len(m.files) != 2 {
+			t.Errorf("stored %d after %v", len(m.files), time.Since(start))
+		}
+	})
+}
+
+// TestSyncerOfSlowStorage: an order is answered when patience is over, stored when the
+// storage is back, and Stop waits for nothing but that it gives up.
+func TestSyncerOfSlowStorage(t *testing.T) {
+	for _, interval := range []time.Duration{0, 5 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemory()
+			s, _ := newSyncer(m, interval)
+			synctest.Wait()
+			m.set(nil, true)
+			s.Put(Intent{Pool: "shop", Upstream: "a:1"})
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			if s.Settle(ctx) || time.Since(start) != 2*time.Second {
+				t.Errorf("settled after %v", time.Since(start))
+			}
+			m.set(nil, false)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if s.Pending() || len(m.files) != 1 {
+				t.Errorf("interval %v: it is not stored", interval)
+			}
+			m.set(nil, true)
+			s.Put(Intent{Pool: "shop", Upstream: "b:1"})
+			go s.Settle(t.Context())
+			synctest.Wait()
+			start = time.Now()
+			s.Stop()
+			s.Stop()
+			if time.Since(start) != 0 {
+				t.Errorf("Stop took %v", time.Since(start))
+			}
+		})
+	}
+	new(Syncer).Stop() // without Start
+}
+
+// TestAdmits: an address is let through in whichever way it is written.
+func TestAdmits(t *testing.T) {
+	m := Maintenance{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}}
+	for address, want := range map[string]bool{"10.1.2.3": true, "11.0.0.1": false, "2001:db8::7": true, "::1": false} {
+		if got := m.Admits(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+	if (Maintenance{}).Admits(netip.MustParseAddr("127.0.0.1")) {
+		t.Error("somebody is let through by nobody's word")
+	}
+}

@@ -1,0 +1,246 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+// client asks the admin API of a Caddy that runs elsewhere.
+type client struct {
+	// address is where its admin endpoint is, as core's commands take it.
+	address string
+	// patience is how long it may take to answer.
+	patience time.Duration
+	// turn is held by the one request under way: those that are given up cannot be
+	// stopped, and must not add up.
+	turn chan struct{}
+}
+
+// patience is how long a Caddy may take to answer a command. An order waits for the
+// storage for a while.
+const patience = 10 * time.Second
+
+// addFlags adds what core's commands take to find the admin API.
+func addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringP("config", "c", "", "Configuration file to use to parse the admin address, if --address is not used")
+	f.StringP("adapter", "a", "", "Name of config adapter to apply (when --config is used)")
+	f.String("address", "", "The address to use to reach the admin API endpoint, if not the default")
+}
+
+// clientOf returns a client of the Caddy that the flags of addFlags say.
+func clientOf(fl caddycmd.Flags, patience time.Duration) (*client, error) {
+	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
+	if err != nil {
+		return nil, fmt.Errorf("determining the address of the admin API: %w", err)
+	}
+	return &client{address: address, patience: patience, turn: make(chan struct{}, 1)}, nil
+}
+
+// reply is an answer of the admin API that is no error.
+type reply struct {
+	status int
+	body   []byte
+}
+
+// refusal is an answer of the admin API that is an error.
+type refusal struct {
+	status int
+	reason string
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+// do asks for a path. It returns in time even if Caddy does not answer, which
+// core's function does not.
+func (c *client) do(ctx context.Context, method, path string, body []byte) (reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	expired := func() error {
+		if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		return c.unreachable(fmt.Sprintf("no answer within %s", c.patience))
+	}
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return reply{}, expired()
+	}
+	type outcome struct {
+		reply
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer func() { <-c.turn }()
+		r, err := c.request(method, path, body)
+		done <- outcome{r, err}
+	}()
+	select {
+	case o := <-done:
+		return o.reply, o.err
+	case <-ctx.Done():
+		return reply{}, expired()
+	}
+}
+
+func (c *client) request(method, path string, body []byte) (reply, error) {
+	var sent io.Reader
+	if body != nil {
+		sent = bytes.NewReader(body)
+	}
+	// Core makes a transport for each request, which would keep the connection.
+	resp, err := caddycmd.AdminAPIRequest(c.address, method, path, http.Header{"Connection": {"close"}}, sent)
+	if err != nil {
+		return reply{}, c.explain(err)
+	}
+	defer resp.Body.Close()
+	read, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return reply{}, c.unreachable(err.Error())
+	}
+	return reply{status: resp.StatusCode, body: read}, nil
+}
+
+func (c *client) unreachable(reason string) error {
+	return fmt.Errorf("cannot reach Caddy's admin API at %s: %s; Caddy may not be running, or not have its admin API there (--address and --config say where)", c.address, plain(reason))
+}
+
+// explain says what an error of core's function is about: it has it in its text only.
+func (c *client) explain(err error) error {
+	text := err.Error()
+	if reason, ok := strings.CutPrefix(text, "performing request: "); ok {
+		if _, after, ok := strings.Cut(reason, `": `); ok { // what was to be done with which URL
+			reason = after
+		}
+		return c.unreachable(reason)
+	}
+	answer, ok := strings.CutPrefix(text, "caddy responded with error: HTTP ")
+	if !ok {
+		return err
+	}
+	code, body, _ := strings.Cut(answer, ": ")
+	status, _ := strconv.Atoi(code)
+	var said struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal([]byte(body), &said) == nil && said.Error != "" {
+		return &refusal{status, plain(said.Error)}
+	}
+	if status == http.StatusNotFound {
+		return fmt.Errorf("what answers at %s has no healthpool: it may be a Caddy without this plugin, or not be Caddy's admin API", c.address)
+	}
+	const enough = 200
+	return &refusal{status, strings.TrimSpace(fmt.Sprintf("Caddy at %s answers with status %d %.*s", c.address, status, enough, plain(body)))}
+}
+
+// decode reads an answer into to.
+func (c *client) decode(r reply, to any) error {
+	if err := json.Unmarshal(r.body, to); err != nil {
+		return fmt.Errorf("what answers at %s does not do so as Caddy's admin API: %w", c.address, err)
+	}
+	return nil
+}
+
+// pools returns all pools, and the JSON that they are from.
+func (c *client) pools(ctx context.Context) ([]pool.Status, []byte, error) {
+	r, err := c.do(ctx, http.MethodGet, poolsPath, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []pool.Status
+	if err := c.decode(r, &all); err != nil {
+		return nil, nil, err
+	}
+	return all, r.body, nil
+}
+
+// pool returns one pool, and the JSON that it is from.
+func (c *client) pool(ctx context.Context, name string) (pool.Status, []byte, error) {
+	all, raw, err := c.pools(ctx)
+	if err != nil {
+		return pool.Status{}, nil, err
+	}
+	i := slices.IndexFunc(all, func(p pool.Status) bool { return p.Name == name })
+	if i < 0 {
+		return pool.Status{}, nil, noPool(name, all)
+	}
+	var each []json.RawMessage
+	if err := json.Unmarshal(raw, &each); err != nil {
+		return pool.Status{}, nil, err
+	}
+	return all[i], each[i], nil
+}
+
+// order says what is wanted of a pool, and reports whether it is stored.
+func (c *client) order(ctx context.Context, method, name, what string, body []byte) (p pool.Status, stored bool, err error) {
+	if name == "" { // the path would be another
+		return p, false, errors.New("pool: must be given")
+	}
+	// A name of dots only would be taken for a way through the path.
+	escaped := strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
+	r, err := c.do(ctx, method, poolsPath+"/"+escaped+"/"+what, body)
+	if failure, ok := errors.AsType[*refusal](err); ok && failure.status == http.StatusNotFound {
+		if _, _, err := c.pool(ctx, name); err != nil {
+			return p, false, err // names those that there are
+		}
+	}
+	if err != nil {
+		return p, false, err
+	}
+	err = c.decode(r, &p)
+	return p, r.status != http.StatusAccepted, err
+}
+
+// noPool is the error that names the pools that there are.
+func noPool(name string, all []pool.Status) error {
+	if len(all) == 0 {
+		return fmt.Errorf("no pool is named %q: the running config has no healthpool", name)
+	}
+	names := make([]string, len(all))
+	for i, p := range all {
+		names[i] = plain(p.Name)
+	}
+	return fmt.Errorf("no pool is named %q: there is %s", name, listed(names))
+}
+
+// listed joins the first of some names.
+func listed(names []string) string {
+	const most = 10
+	if more := len(names) - most; more > 1 {
+		names = append(slices.Clone(names[:most]), fmt.Sprintf("%d more", more))
+	}
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
+// count is a number of things.
+func count[N int | int64](n N, one, more string) string {
+	switch n {
+	case 0:
+		return "no " + more
+	case 1:
+		return "1 " + one
+	default:
+		return fmt.Sprintf("%d %s", n, more)
+	}
+}

@@ -1,0 +1,59 @@
+package operator
+
+import (
+	"slices"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+// whileTyping is how long a Caddy may take to answer someone who has pressed Tab.
+const whileTyping = time.Second
+
+// complete offers the names of pools after a number of other arguments, and then, of
+// the pool that is named, the upstreams that may be meant; nil for none of them.
+func complete(before []string, meant func(pool.UpstreamStatus) bool) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		const nothingElse = cobra.ShellCompDirectiveNoFileComp
+		if before != nil {
+			if len(args) == 0 {
+				return before, nothingElse
+			}
+			args = args[1:]
+		}
+		if len(args) > 1 || len(args) == 1 && meant == nil {
+			return nil, nothingElse
+		}
+		c, err := clientOf(caddycmd.Flags{FlagSet: cmd.Flags()}, whileTyping)
+		if err != nil {
+			return nil, nothingElse
+		}
+		all, _, err := c.pools(cmd.Context())
+		if err != nil {
+			return nil, nothingElse
+		}
+		return offered(all, args, meant), nothingElse
+	}
+}
+
+func offered(all []pool.Status, args []string, meant func(pool.UpstreamStatus) bool) (found []cobra.Completion) {
+	if len(args) == 0 {
+		for _, p := range all {
+			found = append(found, cobra.CompletionWithDesc(p.Name, string(p.State)))
+		}
+		return found
+	}
+	i := slices.IndexFunc(all, func(p pool.Status) bool { return p.Name == args[0] })
+	if i < 0 {
+		return nil
+	}
+	for _, u := range all[i].Upstreams {
+		if meant(u) {
+			found = append(found, cobra.CompletionWithDesc(u.Address, u.State))
+		}
+	}
+	return found
+}

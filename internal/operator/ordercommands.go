@@ -1,0 +1,256 @@
+package operator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+// outlives is what is so of every order.
+const outlives = `This outlives reloads and restarts, and reaches every Caddy that shares the
+storage. The address of the admin API can be given with --address or is taken from
+--config, if not the default. The exit status is 0 if the running Caddy heeds it,
+else 1.`
+
+func drainCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "drain <pool> <upstream> [--config <path> [--adapter <name>]] [--address <interface>]",
+		Short: "Has an upstream get no new requests",
+		Long: `Has an upstream of a pool get no new requests, while those in flight go on to
+their end, so that it can be stopped without harm.
+
+` + outlives,
+		Example:           `  caddy healthpool drain shop 10.0.0.1:8080`,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: complete(nil, func(u pool.UpstreamStatus) bool { return u.State != draining }),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return drain(cmd, http.MethodPost, args[0], args[1])
+		},
+	}
+	addFlags(cmd)
+	return cmd
+}
+
+func undrainCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "undrain <pool> <upstream> [--config <path> [--adapter <name>]] [--address <interface>]",
+		Short: "Has an upstream that was drained get requests again",
+		Long: `Has an upstream of a pool that was drained get requests again, if it is healthy.
+
+` + outlives,
+		Example:           `  caddy healthpool undrain shop 10.0.0.1:8080`,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: complete(nil, func(u pool.UpstreamStatus) bool { return u.State == draining }),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return drain(cmd, http.MethodDelete, args[0], args[1])
+		},
+	}
+	addFlags(cmd)
+	return cmd
+}
+
+// draining is the state of an upstream that gets no new requests.
+const draining = "draining"
+
+func drain(cmd *cobra.Command, method, name, upstream string) error {
+	c, err := clientOf(caddycmd.Flags{FlagSet: cmd.Flags()}, patience)
+	if err != nil {
+		return err
+	}
+	p, stored, err := c.order(cmd.Context(), method, name, "drain?upstream="+url.QueryEscape(upstream), nil)
+	if failure, ok := errors.AsType[*refusal](err); ok && failure.status == http.StatusNotFound {
+		return withUpstreams(cmd, c, name, err)
+	}
+	if err != nil {
+		return err
+	}
+	return tell(cmd.OutOrStdout(), drained(&p, upstream), stored)
+}
+
+// withUpstreams adds the upstreams that there are to an error about one there is not.
+func withUpstreams(cmd *cobra.Command, c *client, name string, err error) error {
+	p, _, again := c.pool(cmd.Context(), name)
+	if again != nil || len(p.Upstreams) == 0 {
+		return err
+	}
+	addresses := make([]string, len(p.Upstreams))
+	for i, u := range p.Upstreams {
+		addresses[i] = plain(u.Address)
+	}
+	return fmt.Errorf("%w: it has %s", err, listed(addresses))
+}
+
+// drained says how an upstream is after an order to drain it, or to do so no more.
+func drained(p *pool.Status, upstream string) string {
+	subject := plain(upstream) + " in " + plain(p.Name)
+	i := slices.IndexFunc(p.Upstreams, func(u pool.UpstreamStatus) bool { return u.Address == upstream })
+	if i < 0 {
+		return fmt.Sprintf("%s is not drained, and is none of its upstreams now.", subject)
+	}
+	u := &p.Upstreams[i]
+	if u.State != draining {
+		text := fmt.Sprintf("%s is not drained; it is %s", subject, plain(u.State))
+		if u.Cause != "" {
+			text += " (" + plain(string(u.Cause)) + ")"
+		}
+		return text + "."
+	}
+	verb := "are"
+	if u.InFlight == 1 {
+		verb = "is"
+	}
+	text := fmt.Sprintf("%s is draining; %s %s still in flight.", subject, count(u.InFlight, "request", "requests"), verb)
+	if p.State == pool.Down {
+		text += fmt.Sprintf(" %s has no other upstream that is healthy.", plain(p.Name))
+	}
+	return text
+}
+
+// tell writes what is so now.
+func tell(out io.Writer, text string, stored bool) error {
+	if !stored {
+		text += "\nCaddy's storage has not taken this yet, so a restart would forget it. Caddy keeps trying."
+	}
+	_, err := fmt.Fprintln(out, text)
+	return err
+}
+
+func maintenanceCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "maintenance on|off <pool> [--message <text>] [--until <time>] [--allow <cidr>...] [--config <path> [--adapter <name>]] [--address <interface>]",
+		Short: "Closes a pool for maintenance, or opens it",
+		Long: `Closes a pool for maintenance: visitors get the page of no_healthy_upstream, which
+says that this is planned, and nothing is sent to the upstreams. Only off opens it
+again, even when the time of --until has come.
+
+--until takes a time such as 18:30 (today, or tomorrow if it has passed),
+"2026-11-22 18:30" or 2026-11-22T18:30:00Z, or how long it takes, such as 2h30m.
+
+` + outlives,
+		Example: `  caddy healthpool maintenance on shop --until 18:30 --message "A new shop is being set up."
+  caddy healthpool maintenance on shop --allow 10.0.0.0/8 --allow 192.0.2.7
+  caddy healthpool maintenance off shop`,
+		Args:              maintenanceArgs,
+		ValidArgsFunction: complete([]string{"on", "off"}, nil),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return maintain(cmd, args[0] == "on", args[1])
+		},
+	}
+	f := cmd.Flags()
+	f.String("message", "", "A sentence for visitors")
+	f.String("until", "", "When it is planned to end")
+	f.StringSlice("allow", nil, "Address or range of clients that are let through; may be repeated")
+	addFlags(cmd)
+	return cmd
+}
+
+func maintenanceArgs(cmd *cobra.Command, args []string) error {
+	const usage = "must be on or off and the name of a pool, as in maintenance on shop"
+	if len(args) != 2 {
+		return fmt.Errorf("%s; got %s", usage, count(len(args), "argument", "arguments"))
+	}
+	switch args[0] {
+	case "on":
+	case "off":
+		for _, name := range []string{"message", "until", "allow"} {
+			if cmd.Flags().Changed(name) {
+				return fmt.Errorf("%s: is for maintenance on only", name)
+			}
+		}
+	default:
+		return fmt.Errorf("%s; got %q", usage, args[0])
+	}
+	return nil
+}
+
+func maintain(cmd *cobra.Command, on bool, name string) error {
+	fl := caddycmd.Flags{FlagSet: cmd.Flags()}
+	method, now := http.MethodDelete, time.Now()
+	var body []byte
+	if on {
+		method = http.MethodPost
+		wanted := closing{Message: fl.String("message")}
+		wanted.Allow, _ = fl.GetStringSlice("allow") // it is one
+		if cmd.Flags().Changed("until") {
+			until, err := parseUntil(fl.String("until"), now)
+			if err != nil {
+				return err
+			}
+			wanted.Until = &until
+		}
+		var err error
+		if body, err = json.Marshal(wanted); err != nil {
+			return fmt.Errorf("maintenance: %w", err)
+		}
+	}
+	c, err := clientOf(fl, patience)
+	if err != nil {
+		return err
+	}
+	p, stored, err := c.order(cmd.Context(), method, name, "maintenance", body)
+	if err != nil {
+		return err
+	}
+	return tell(cmd.OutOrStdout(), maintained(&p, now), stored)
+}
+
+// maintained says how a pool is after an order to close it, or to open it.
+func maintained(p *pool.Status, now time.Time) string {
+	name := plain(p.Name)
+	m := p.Maintenance
+	if m == nil {
+		return fmt.Sprintf("%s is not closed; it is %s, with %d of %d upstreams healthy.", name, p.State, p.Healthy, p.Total)
+	}
+	text := name + " is closed for maintenance"
+	if !m.Until.IsZero() {
+		text += ", planned until " + timeOf(m.Until, now)
+	}
+	if len(m.Allow) > 0 {
+		text += ", and open to " + strings.Trim(fmt.Sprint(m.Allow), "[]")
+	}
+	return text + "."
+}
+
+// parseUntil reads when something ends, as an owner says it.
+func parseUntil(text string, now time.Time) (time.Time, error) {
+	at, err := untilOf(text, now)
+	if err != nil {
+		return at, fmt.Errorf(`until: must be a time such as 18:30, "2026-11-22 18:30" or 2026-11-22T18:30:00Z, or how long it takes, such as 2h30m, got %q`, text)
+	}
+	if !at.After(now) {
+		return at, fmt.Errorf("until: must be in the future, got %s", text)
+	}
+	return at, nil
+}
+
+func untilOf(text string, now time.Time) (time.Time, error) {
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at, nil
+	}
+	if at, err := time.ParseInLocation("2006-01-02 15:04", text, now.Location()); err == nil {
+		return at, nil
+	}
+	if clock, err := time.Parse("15:04", text); err == nil {
+		on := func(day int) time.Time {
+			return time.Date(now.Year(), now.Month(), day, clock.Hour(), clock.Minute(), 0, 0, now.Location())
+		}
+		if today := on(now.Day()); today.After(now) {
+			return today, nil
+		}
+		return on(now.Day() + 1), nil
+	}
+	d, err := caddy.ParseDuration(text)
+	return now.Add(d), err
+}

@@ -1,0 +1,294 @@
+package operator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/intent"
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+var statusNow = time.Date(2026, 11, 22, 20, 15, 3, 0, time.UTC)
+
+// renderStatus is the page with these pools.
+func renderStatus(t *testing.T, found ...pool.Status) string {
+	t.Helper()
+	var b strings.Builder
+	if err := statusTemplate.Execute(&b, newStatusView(found, statusNow)); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// wantParts fails the test unless text has every part, and none that begins with a minus sign.
+func wantParts(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if unwanted, isUnwanted := strings.CutPrefix(part, "-"); isUnwanted == strings.Contains(text, unwanted) {
+			shown, _, _ := strings.Cut(text[max(0, strings.Index(text, "<header>")):], "<footer>")
+			t.Errorf("%q in:\n%s", part, shown)
+		}
+	}
+}
+
+// upstream is one that is healthy, but for a change.
+func upstream(change func(*pool.UpstreamStatus)) pool.UpstreamStatus {
+	u := pool.UpstreamStatus{
+		Address: "10.0.0.1:8080", Tier: "primary", State: "healthy", Since: statusNow.Add(-90 * time.Second),
+		LastCheck: &pool.CheckStatus{At: statusNow.Add(-2 * time.Second), DurationMS: 0.42, Passed: true},
+		History:   "FPP", Passes: 2, InFlight: 3, LatencyMS: 12.4, Weight: 7,
+	}
+	if change != nil {
+		change(&u)
+	}
+	return u
+}
+
+func TestStatusPageUpstreams(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*pool.UpstreamStatus)
+		parts  []string
+	}{
+		"healthy": {nil, []string{
+			`<code>10.0.0.1:8080</code> <b class="healthy">healthy</b>`, `primary, healthy since <time datetime="2026-11-22T20:13:33Z">20:13:33 UTC</time>, for 1 min`,
+			"2 of 3 checks passed", ">2 s</time> ago, took 0.4 ms", "<dd>2 passed</dd>", "<dd>3</dd>", "<dd>12 ms</dd>", "<dd>7</dd>",
+			`-class="note"`, "-warming",
+		}},
+		"unhealthy": {func(u *pool.UpstreamStatus) {
+			u.State, u.Cause, u.Advice = "unhealthy", cause.ConnectionRefused, cause.ConnectionRefused.Advice()
+			u.Detail, u.Passes, u.Fails = "dial tcp: connection refused", 0, 4
+			u.LastCheck.Passed, u.LastCheck.DurationMS, u.History = false, 2000, "PPPPFFFF"
+		}, []string{
+			`<b class="unhealthy">unhealthy</b>`, "<b>connection_refused</b>: Nothing listens on that port.", "<code>dial tcp: connection refused</code>",
+			"4 of 8 checks passed", "<dd>4 failed</dd>", "failed <time", "took 2.0 s",
+		}},
+		"backup, warming": {func(u *pool.UpstreamStatus) { u.Tier, u.Warming = "backup", true }, []string{"backup, warming up"}},
+		"ejected":         {func(u *pool.UpstreamStatus) { u.State = "ejected" }, []string{`<b class="ejected">ejected</b>`}},
+		"draining":        {func(u *pool.UpstreamStatus) { u.State = "draining" }, []string{`<b class="draining">draining</b>`}},
+		"checking": {func(u *pool.UpstreamStatus) {
+			*u = pool.UpstreamStatus{Address: "a:1", Tier: "primary", State: "checking", Weight: 1}
+		}, []string{`<b class="checking">checking</b>`, "not checked yet", "<dd>none</dd>", "<dd>none yet</dd>", "-0001-01-01", "-since <time"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantParts(t, renderStatus(t, pool.Status{Name: "shop", State: pool.Up, Total: 1, Upstreams: []pool.UpstreamStatus{upstream(tt.change)}}), tt.parts...)
+		})
+	}
+}
+
+func TestStatusPagePools(t *testing.T) {
+	since := statusNow.Add(-26 * time.Hour)
+	for name, tt := range map[string]struct {
+		found []pool.Status
+		parts []string
+	}{
+		"none": {nil, []string{"<title>There are no pools</title>", "No site of the running config has a healthpool", "-<nav", "-<section"}},
+		"one up": {[]pool.Status{{Name: "shop", State: pool.Up, Healthy: 3, Total: 3, Held: 1, Waiting: 1}}, []string{
+			"<h1>shop is up</h1>", "3 of 3 healthy, 1 held request, 1 waiting visitor.", `data-name="shop" data-state="up"`, "-<nav", "-Since",
+		}},
+		"one down": {[]pool.Status{{Name: "shop", State: pool.Down, Since: since, Total: 3, Held: 2, Waiting: 5}}, []string{
+			"<title>shop is down</title>", `Since <time datetime="2026-11-21T18:15:03Z">2026-11-21 18:15:03 UTC</time>, for 1 d 2 h. 0 of 3 healthy, 2 held requests, 5 waiting visitors.`,
+		}},
+		"several up": {[]pool.Status{{Name: "a", State: pool.Up}, {Name: "b", State: pool.Up}}, []string{"<h1>All 2 pools are up</h1>", "<nav"}},
+		"several": {
+			[]pool.Status{{Name: "a", State: pool.Up}, {Name: "b", State: pool.Down}, {Name: "c", State: pool.Degraded}, {Name: "d", State: pool.InMaintenance}},
+			[]string{"<h1>Of 4 pools, 1 down, 1 degraded, 1 in maintenance, 1 up</h1>"},
+		},
+		"maintenance": {[]pool.Status{{Name: "shop", State: pool.InMaintenance, Maintenance: &intent.Maintenance{
+			Message: "Back <soon>", Until: statusNow.Add(time.Hour),
+		}}}, []string{"<h1>shop is in maintenance</h1>", "Back &lt;soon&gt;", `until <time datetime="2026-11-22T21:15:03Z">21:15:03 UTC</time>`, "-No end", "-Let through"}},
+		"maintenance without an end": {[]pool.Status{{Name: "shop", State: pool.InMaintenance, Maintenance: &intent.Maintenance{}}}, []string{"No end is planned.", "-told"}},
+	} {
+		t.Run(name, func(t *testing.T) { wantParts(t, renderStatus(t, tt.found...), tt.parts...) })
+	}
+}
+
+// TestStatusPageEscapes: nothing from outside is markup, wherever it stands.
+func TestStatusPageEscapes(t *testing.T) {
+	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>'`
+	page := renderStatus(t,
+		pool.Status{
+			Name: evil, State: pool.Down, Maintenance: &intent.Maintenance{Message: evil},
+			Upstreams: []pool.UpstreamStatus{upstream(func(u *pool.UpstreamStatus) {
+				u.Address, u.Detail, u.Advice, u.Cause, u.Tier, u.State = evil, evil, evil, evil, evil, evil
+			})},
+		}, pool.Status{Name: "javascript:alert(1)"})
+	for pattern, want := range map[string]int{`<script`: 1, `<img`: 0, `href="javascript`: 0, `</script`: 1} {
+		if n := strings.Count(page, pattern); n != want {
+			t.Errorf("%s: %d times, want %d", pattern, n, want)
+		}
+	}
+	wantParts(t, page, "&lt;script&gt;alert(1)&lt;/script&gt;")
+}
+
+// TestStatusPageManyUpstreams: of a big pool, those with a problem are shown, and as
+// many others as anyone looks at.
+func TestStatusPageManyUpstreams(t *testing.T) {
+	big := pool.Status{Name: "big", State: pool.Degraded, Healthy: 9997, Total: 10000}
+	for i := range big.Total {
+		big.Upstreams = append(big.Upstreams, upstream(func(u *pool.UpstreamStatus) {
+			u.Address = fmt.Sprintf("app-%d:80", i)
+			if state := map[int]string{500: "draining", 7000: "ejected", 9999: "unhealthy"}[i]; state != "" {
+				u.State = state
+			}
+		}))
+	}
+	page := renderStatus(t, big)
+	if n := strings.Count(page, "<h3>"); n != maxRows {
+		t.Errorf("%d rows, want %d", n, maxRows)
+	}
+	wantParts(t, page, ">9800 more are healthy.<")
+	if rows := regexp.MustCompile(`(?s)app-9999:80.*app-7000:80.*app-500:80.*app-0:80.*app-196:80`); !rows.MatchString(page) {
+		t.Error("those that need someone must be first")
+	}
+	for i := range big.Upstreams {
+		big.Upstreams[i].State = "unhealthy"
+	}
+	big.Upstreams[3].State = "checking"
+	wantParts(t, renderStatus(t, big), ">9799 more are unhealthy, 1 more is checking.<")
+}
+
+func TestStatusPageHistory(t *testing.T) {
+	for checks, want := range map[string]string{
+		"":                                  "not checked yet:  /  / M0 19H319",
+		"P":                                 "1 of 1 checks passed: M315 16H319 /  / M0 19H314",
+		"PFF":                               "1 of 3 checks passed: M305 16H309 / M310 10H319 / M0 19H304",
+		strings.Repeat("P", 64):             "64 of 64 checks passed: M0 16H319 /  / ",
+		"F" + strings.Repeat("P", 62) + "F": "62 of 64 checks passed: M5 16H314 / M0 10H4M315 10H319 / ",
+	} {
+		h := newHistoryView(checks)
+		if got := fmt.Sprintf("%s: %s / %s / %s", h.Words, h.Passed, h.Failed, h.Missing); got != want {
+			t.Errorf("%q: got %s, want %s", checks, got, want)
+		}
+	}
+}
+
+func TestStatusPageDurations(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0 s", 59 * time.Second: "59 s", time.Minute: "1 min", 3*time.Hour + 5*time.Minute: "3 h 5 min", 50 * time.Hour: "2 d 2 h",
+	} {
+		if got := roughly(d); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
+	}
+	for ms, want := range map[float64]string{0: "", 0.04: "0.0 ms", 4.26: "4.3 ms", 12.4: "12 ms", 2345: "2.3 s"} {
+		if got := millis(ms); got != want {
+			t.Errorf("%v: got %s, want %s", ms, got, want)
+		}
+	}
+}
+
+// getStatus asks the handler.
+func getStatus(t *testing.T, method string, headers ...string) (*httptest.ResponseRecorder, error) {
+	t.Helper()
+	r := httptest.NewRequest(method, "/status", nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	return w, new(StatusPage).ServeHTTP(w, r, nil)
+}
+
+// TestStatusPageFormats: people get the page, and programs what the admin API says.
+func TestStatusPageFormats(t *testing.T) {
+	const html, jsn = "text/html; charset=utf-8", "application/json"
+	for accept, want := range map[string]string{
+		"": html, "*/*": html, "text/html,application/xhtml+xml,*/*;q=0.8": html, "text/plain": html,
+		"application/json": jsn, "application/json, text/html;q=0.9": jsn,
+	} {
+		w, err := getStatus(t, http.MethodGet, "Accept", accept)
+		if got := w.Header().Get("Content-Type"); got != want || err != nil || w.Code != http.StatusOK {
+			t.Errorf("%q: got %s, want %s (%d, %v)", accept, got, want, w.Code, err)
+		}
+		for name, value := range map[string]string{
+			"Cache-Control": "no-store", "X-Robots-Tag": "noindex", "X-Content-Type-Options": "nosniff",
+			"Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin", "Vary": "Accept, Sec-Fetch-Dest",
+		} {
+			if got := w.Header().Get(name); got != value {
+				t.Errorf("%q: %s is %q, want %q", accept, name, got, value)
+			}
+		}
+	}
+	w, _ := getStatus(t, http.MethodGet, "Accept", "application/json")
+	admin := httptest.NewRecorder()
+	if err := serveAll(admin, httptest.NewRequest(http.MethodGet, poolsPath, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := w.Body.String(), admin.Body.String(); got != want || !json.Valid([]byte(got)) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestStatusPageMethods(t *testing.T) {
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodPatch} {
+		w, err := getStatus(t, method)
+		var refused caddyhttp.HandlerError
+		if !errors.As(err, &refused) || refused.StatusCode != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s: %v, %v", method, err, w.Header())
+		}
+	}
+	if w, err := getStatus(t, http.MethodHead); err != nil || w.Code != http.StatusOK {
+		t.Errorf("HEAD: %d, %v", w.Code, err)
+	}
+}
+
+// TestStatusPagePolicy: the policy allows what the page has, whatever it shows, and
+// nothing else.
+func TestStatusPagePolicy(t *testing.T) {
+	page := renderStatus(t, pool.Status{Name: "shop", Upstreams: []pool.UpstreamStatus{upstream(nil)}})
+	for _, name := range []string{"style", "script"} {
+		if n := strings.Count(page, "<"+name); n != 1 || !strings.Contains(statusPolicy, name+"-src "+hashOf(page, name)+";") {
+			t.Errorf("%d %s, not all allowed by %s", n, name, statusPolicy)
+		}
+	}
+	wantParts(t, statusPolicy, "default-src 'none'", "connect-src 'self'", "frame-ancestors 'none'", "-unsafe", "-http")
+	wantParts(t, page, "- style=", "- onclick=", "-http:", "-https:", "-/*")
+}
+
+// TestStatusPageContrast: text has at least 7:1 (WCAG 2.2, 1.4.6) on both themes.
+func TestStatusPageContrast(t *testing.T) {
+	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(statusStyle, -1)
+	if len(themes) != 2 {
+		t.Fatalf("%d themes, want a light and a dark one", len(themes))
+	}
+	for _, theme := range themes {
+		light := map[string]float64{}
+		for _, m := range regexp.MustCompile(`--(\w+): #(..)(..)(..);`).FindAllStringSubmatch(theme[1], -1) {
+			for i, share := range []float64{0.2126, 0.7152, 0.0722} {
+				n, _ := strconv.ParseUint(m[2+i], 16, 8)
+				light[m[1]] += share * math.Pow((float64(n)/255+0.055)/1.055, 2.4) // none is dark enough for the linear part
+			}
+		}
+		for _, name := range []string{"text", "soft", "link", "good", "warn", "bad"} {
+			a, b := light[name]+0.05, light["ground"]+0.05
+			if ratio := max(a, b) / min(a, b); ratio < 7 {
+				t.Errorf("%s has a contrast of %.2f", name, ratio)
+			}
+		}
+	}
+}
+
+func TestStatusPageSyntax(t *testing.T) {
+	for text, want := range map[string]string{
+		"healthpool_status":                   "",
+		"healthpool_status x":                 `takes no value but a matcher, got "x"`,
+		"healthpool_status {\n\trefresh 1\n}": `has no options, got "refresh"`,
+	} {
+		err := new(StatusPage).UnmarshalCaddyfile(caddyfile.NewTestDispenser(text))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}

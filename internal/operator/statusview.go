@@ -1,0 +1,228 @@
+package operator
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/health"
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+// maxRows is how many upstreams of a pool the page shows: more would be a burden for
+// browsers, and nobody reads them.
+const maxRows = 200
+
+// statusView is what statuspage.html is made with.
+type statusView struct {
+	// Title is what to know first, as the page's heading and in the tab.
+	Title string
+	At    stamp
+	Pools []poolView
+}
+
+// poolView is a pool on the page.
+type poolView struct {
+	pool.Status
+	ID    string
+	Since stamp
+	Until stamp
+	Rows  []rowView
+	// More tells of the upstreams that are not shown.
+	More string
+}
+
+// rowView is an upstream on the page.
+type rowView struct {
+	pool.UpstreamStatus
+	ID      string
+	Since   stamp
+	Checked stamp
+	Took    string
+	Latency string
+	History historyView
+}
+
+// stamp is a point in time; Text is empty if there was none.
+type stamp struct {
+	ISO  string
+	Text string
+	// Ago is how long ago it was.
+	Ago string
+}
+
+// historyView is the history of an upstream, drawn as bars, and in words.
+type historyView struct {
+	// Passed, Failed and Missing are the paths of an SVG image.
+	Passed, Failed, Missing string
+	Words                   string
+}
+
+func newStatusView(found []pool.Status, now time.Time) statusView {
+	v := statusView{Title: pageTitle(found), At: stampOf(now, now), Pools: make([]poolView, len(found))}
+	for i, p := range found {
+		v.Pools[i] = newPoolView(p, now)
+	}
+	return v
+}
+
+func newPoolView(p pool.Status, now time.Time) poolView {
+	v := poolView{Status: p, ID: url.PathEscape(p.Name), Since: stampOf(p.Since, now)}
+	if p.Maintenance != nil {
+		v.Until = stampOf(p.Maintenance.Until, now)
+	}
+	shown := slices.Clone(p.Upstreams)
+	slices.SortStableFunc(shown, func(a, b pool.UpstreamStatus) int {
+		return slices.Index(worstFirst, a.State) - slices.Index(worstFirst, b.State)
+	})
+	if len(shown) > maxRows {
+		v.More = countRest(shown[maxRows:])
+		shown = shown[:maxRows]
+	}
+	for _, u := range shown {
+		v.Rows = append(v.Rows, newRowView(v.ID, u, now))
+	}
+	return v
+}
+
+// worstFirst is the order of upstreams on the page, by state.
+var worstFirst = []string{
+	health.Unhealthy.String(), health.Ejected.String(), health.Checking.String(), "draining", health.Healthy.String(),
+}
+
+// countRest counts upstreams by state, as in “9799 more are healthy”.
+func countRest(rest []pool.UpstreamStatus) string {
+	counts := make(map[string]int)
+	for _, u := range rest {
+		counts[u.State]++
+	}
+	var parts []string
+	for _, state := range worstFirst {
+		switch n := counts[state]; n {
+		case 0:
+		case 1:
+			parts = append(parts, "1 more is "+state)
+		default:
+			parts = append(parts, fmt.Sprintf("%d more are %s", n, state))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func newRowView(pool string, u pool.UpstreamStatus, now time.Time) rowView {
+	v := rowView{
+		UpstreamStatus: u, ID: pool + "/" + url.PathEscape(u.Address), Since: stampOf(u.Since, now),
+		History: newHistoryView(u.History), Latency: millis(u.LatencyMS),
+	}
+	if last := u.LastCheck; last != nil {
+		v.Checked, v.Took = stampOf(last.At, now), millis(last.DurationMS)
+	}
+	return v
+}
+
+// Dimensions of the bars, in units of the image. Each check has a column; in it, the
+// stroke of a path is dashed such that there is a gap to the next one.
+const (
+	barColumn = 5
+	barGap    = 1
+)
+
+// newHistoryView draws checks that are P or F, the latest of them at the right.
+func newHistoryView(checks string) historyView {
+	v := historyView{Words: "not checked yet"}
+	if checks != "" {
+		v.Words = fmt.Sprintf("%d of %d checks passed", strings.Count(checks, "P"), len(checks))
+	}
+	if room := health.HistorySize - len(checks); room > 0 {
+		checks = strings.Repeat(" ", room) + checks
+	}
+	paths := map[byte]*string{'P': &v.Passed, 'F': &v.Failed, ' ': &v.Missing}
+	heights := map[byte]int{'P': 16, 'F': 10, ' ': 19}
+	for from, to := 0, 0; from < len(checks); from = to {
+		for to = from; to < len(checks) && checks[to] == checks[from]; to++ {
+		}
+		if path := paths[checks[from]]; path != nil {
+			*path += fmt.Sprintf("M%d %dH%d", from*barColumn, heights[checks[from]], to*barColumn-barGap)
+		}
+	}
+	return v
+}
+
+// Width is that of the image.
+func (historyView) Width() int { return health.HistorySize*barColumn - barGap }
+
+// pageTitle says how the pools are in a few words.
+func pageTitle(found []pool.Status) string {
+	switch len(found) {
+	case 0:
+		return "There are no pools"
+	case 1:
+		return fmt.Sprintf("%s is %s", found[0].Name, pageWord(found[0].State))
+	}
+	counts := make(map[pool.State]int)
+	for _, p := range found {
+		counts[p.State]++
+	}
+	if counts[pool.Up] == len(found) {
+		return fmt.Sprintf("All %d pools are up", len(found))
+	}
+	var parts []string
+	for _, state := range []pool.State{pool.Down, pool.Degraded, pool.InMaintenance, pool.Up} {
+		if n := counts[state]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, pageWord(state)))
+		}
+	}
+	return fmt.Sprintf("Of %d pools, %s", len(found), strings.Join(parts, ", "))
+}
+
+// pageWord makes a state fit after “is”.
+func pageWord(s pool.State) string {
+	if s == pool.InMaintenance {
+		return "in maintenance"
+	}
+	return string(s)
+}
+
+// stampOf describes t, with its day unless that is today's.
+func stampOf(t, now time.Time) stamp {
+	if t.IsZero() {
+		return stamp{}
+	}
+	t, now = t.UTC(), now.UTC()
+	text := t.Format("2006-01-02 15:04:05 UTC")
+	if day := now.Format(time.DateOnly); strings.HasPrefix(text, day) {
+		text = strings.TrimPrefix(text, day+" ")
+	}
+	return stamp{ISO: t.Format(time.RFC3339), Text: text, Ago: roughly(now.Sub(t))}
+}
+
+// roughly is a duration in its two largest units, without those that say little.
+func roughly(d time.Duration) string {
+	const day = 24 * time.Hour
+	d = max(d, 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < day:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%d d %d h", d/day, d%day/time.Hour)
+}
+
+// millis is a duration of some milliseconds, to what matters of it; empty if there is none.
+func millis(ms float64) string {
+	switch {
+	case ms <= 0:
+		return ""
+	case ms < 10:
+		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
+	case ms < 1000:
+		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
+	}
+	return strconv.FormatFloat(ms/1000, 'f', 1, 64) + " s"
+}

@@ -1,0 +1,240 @@
+package healthpool_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// order asks the admin API for something.
+func (s *site) order(method, path, body string) response {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.admin+"/healthpool/pools/"+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.adminSend(req)
+}
+
+// drainPath is the path at which an upstream of a pool is drained.
+func drainPath(pool, upstream string) string {
+	return url.PathEscape(pool) + "/drain?upstream=" + url.QueryEscape(upstream)
+}
+
+// statesOfShop are the states of the upstreams of the pool shop, by address, and of
+// the pool itself.
+func (s *site) statesOfShop() (states map[string]string, ofPool string) {
+	s.t.Helper()
+	var p struct {
+		State     string
+		Upstreams []struct{ Address, State string }
+	}
+	got := s.adminDo(http.MethodGet, "/healthpool/pools/shop")
+	if err := json.Unmarshal([]byte(got.body), &p); err != nil {
+		s.t.Fatalf("%d %s: %v", got.status, got.body, err)
+	}
+	states = make(map[string]string)
+	for _, u := range p.Upstreams {
+		states[u.Address] = u.State
+	}
+	return states, p.State
+}
+
+// twoOf is a site with two upstreams in a pool that is called shop.
+func twoOf(t *testing.T, policy string) (s *site, a, b *backend) {
+	t.Helper()
+	a, b = newBackend(t, "a"), newBackend(t, "b")
+	s = run(t, fmt.Sprintf("healthpool %s %s {\nname shop\nlb_policy %s\n}", a.addr, b.addr, policy))
+	await(t, "the pool is up", func() bool { _, pool := s.statesOfShop(); return pool == "up" })
+	return s, a, b
+}
+
+// TestDrain checks that a drained upstream gets nothing new, at once, and that this
+// outlives a reload and a restart; and that it is over when the operator says so.
+func TestDrain(t *testing.T) {
+	for _, policy := range []string{"health_aware", "first", "cookie lb secret"} {
+		t.Run(policy, func(t *testing.T) {
+			s, a, b := twoOf(t, policy)
+			got := s.order(http.MethodPost, drainPath("shop", a.addr), "")
+			if got.status != http.StatusOK {
+				t.Fatalf("got %d %s", got.status, got.body)
+			}
+			onlyB := func(when string) {
+				t.Helper()
+				for range 20 {
+					if got := s.get("/"); got.body != "b" {
+						t.Fatalf("%s, got %q", when, got.body)
+					}
+				}
+				states, pool := s.statesOfShop()
+				if states[a.addr] != "draining" || states[b.addr] != "healthy" || pool != "up" {
+					t.Errorf("%s: %v %s", when, states, pool)
+				}
+			}
+			onlyB("drained")
+			if err := s.load("", fmt.Sprintf("healthpool %s %s {\nname shop\nlb_policy %s\n}\nheader X-New yes", a.addr, b.addr, policy)); err != nil {
+				t.Fatal(err)
+			}
+			onlyB("after a reload")
+			s.stop()
+			if err := s.load("", fmt.Sprintf("healthpool %s %s {\nname shop\nlb_policy %s\n}", a.addr, b.addr, policy)); err != nil {
+				t.Fatal(err)
+			}
+			await(t, "the pool is up", func() bool { _, pool := s.statesOfShop(); return pool == "up" })
+			onlyB("after a restart")
+			if got := s.order(http.MethodDelete, drainPath("shop", a.addr), ""); got.status != http.StatusOK {
+				t.Errorf("got %d %s", got.status, got.body)
+			}
+			if states, _ := s.statesOfShop(); states[a.addr] != "healthy" {
+				t.Errorf("undrained: %v", states)
+			}
+			await(t, "it gets requests again", func() bool { return s.get("/", "Cookie", "").body == "a" })
+		})
+	}
+}
+
+// TestDrainFinishes checks that a drained upstream finishes what it has, and that the
+// operator sees how much that is.
+func TestDrainFinishes(t *testing.T) {
+	release := make(chan struct{})
+	a := newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+		fmt.Fprint(w, "finished")
+	})
+	s := run(t, "healthpool "+a.addr+" {\nname shop\nhold off\n}")
+	await(t, "the pool is up", func() bool { _, pool := s.statesOfShop(); return pool == "up" })
+	done := make(chan response, 1)
+	go func() {
+		r, _ := s.try(t.Context(), http.MethodGet, "/", "")
+		done <- r
+	}()
+	inFlight := func() string { return s.adminDo(http.MethodGet, "/healthpool/pools/shop").body }
+	await(t, "it is in flight", func() bool { return strings.Contains(inFlight(), `"in_flight":1`) })
+	got := s.order(http.MethodPost, drainPath("shop", a.addr), "")
+	if !strings.Contains(got.body, `"state":"draining"`) || !strings.Contains(got.body, `"in_flight":1`) {
+		t.Errorf("got %s", got.body)
+	}
+	if got := s.get("/"); got.status != http.StatusServiceUnavailable || !got.isOurs() {
+		t.Errorf("a new request got %d %s", got.status, got.body)
+	}
+	close(release)
+	if r := <-done; r.body != "finished" {
+		t.Errorf("the old request got %d %q", r.status, r.body)
+	}
+	await(t, "nothing is in flight", func() bool { return strings.Contains(inFlight(), `"in_flight":0`) })
+}
+
+// TestMaintenance checks that visitors of a closed pool are told what the owner says,
+// at once, and that those who are let through see the site.
+func TestMaintenance(t *testing.T) {
+	s, a, _ := twoOf(t, "health_aware")
+	before := a.hits.Load()
+	until := time.Now().Add(90 * time.Minute).UTC().Truncate(time.Second)
+	got := s.order(http.MethodPost, "shop/maintenance", fmt.Sprintf(`{"message":"We are <painting>.","until":%q,"allow":["192.0.2.0/24"]}`, until.Format(time.RFC3339)))
+	if got.status != http.StatusOK || !strings.Contains(got.body, `"state":"maintenance"`) {
+		t.Fatalf("got %d %s", got.status, got.body)
+	}
+	page := s.page()
+	if page.status != http.StatusServiceUnavailable || page.took > time.Second {
+		t.Errorf("status %d after %v", page.status, page.took)
+	}
+	wantText(t, page, "We are working on this site, as planned", "We are &lt;painting&gt;.", `<time datetime="`+until.Format(time.RFC3339)+`"`)
+	problem := s.do(http.MethodPost, "/", "{}", acceptProblem...).problem(t)
+	expect(t, problem, map[string]bool{
+		"retry_after": problem.RetryAfter > 80*60 && problem.RetryAfter <= 90*60,
+		"fate":        problem.RequestFate == "not_sent", "cause": problem.Cause == "destination_unavailable",
+	})
+	checkPoll(t, s.poll("/", s.token("/")), http.StatusServiceUnavailable)
+	if n := a.hits.Load() - before; n > 0 {
+		t.Errorf("%d requests reached the app", n)
+	}
+	if entries := s.logged(isError); len(entries) > 0 {
+		t.Errorf("maintenance is no error, but the log says %v", entries)
+	}
+	if got := s.order(http.MethodDelete, "shop/maintenance", ""); got.status != http.StatusOK || !strings.Contains(got.body, `"state":"up"`) {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	if got := s.get("/"); got.status != http.StatusOK {
+		t.Errorf("opened, got %d", got.status)
+	}
+}
+
+// TestMaintenanceAdmits checks who is let through.
+func TestMaintenanceAdmits(t *testing.T) {
+	s, _, _ := twoOf(t, "first")
+	s.order(http.MethodPost, "shop/maintenance", `{"allow":["127.0.0.1"]}`)
+	if got := s.get("/"); got.status != http.StatusOK {
+		t.Errorf("got %d", got.status)
+	}
+	s.order(http.MethodPost, "shop/maintenance", "")
+	if got := s.get("/"); got.status != http.StatusServiceUnavailable {
+		t.Errorf("the newer order counts, but got %d", got.status)
+	}
+}
+
+// TestMaintenanceReleases checks that requests that are held when a pool is closed are
+// told so, and do not wait on.
+func TestMaintenanceReleases(t *testing.T) {
+	b := newStoppedBackend(t, cookieApp)
+	b.start()
+	s := run(t, "healthpool "+b.addr+" {\nname shop\nhold 10s\n}")
+	await(t, "the pool is up", func() bool { return s.get("/").status == http.StatusFound })
+	b.stop()
+	done := make(chan response, 3)
+	for range cap(done) {
+		go func() {
+			r, _ := s.try(t.Context(), http.MethodGet, "/", "", "Accept", "text/html")
+			done <- r
+		}()
+	}
+	await(t, "they are held", func() bool {
+		return strings.Contains(s.adminDo(http.MethodGet, "/healthpool/pools/shop").body, `"held":3`)
+	})
+	s.order(http.MethodPost, "shop/maintenance", `{"message":"Closed."}`)
+	for range cap(done) {
+		if r := <-done; !strings.Contains(r.body, "Closed.") || r.took > 5*time.Second {
+			t.Errorf("after %v got %d %.300s", r.took, r.status, r.body)
+		}
+	}
+}
+
+// TestBadOrders checks that an order that makes no sense changes nothing, and that the
+// operator is told why, as Caddy's admin API does.
+func TestBadOrders(t *testing.T) {
+	s, a, _ := twoOf(t, "first")
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"POST", drainPath("none", a.addr), "", 404, `no pool is named \"none\"`},
+		{"POST", drainPath("shop", "10.0.0.9:1"), "", 404, `pool shop has no upstream \"10.0.0.9:1\"`},
+		{"POST", drainPath("shop", "\"\n<x>"), "", 404, "has no upstream"},
+		{"POST", "shop/drain", "", 400, "upstream: must be given"},
+		{"PUT", drainPath("shop", a.addr), "", 405, "method PUT is not allowed"},
+		{"GET", "shop/maintenance", "", 405, "method GET is not allowed"},
+		{"PATCH", "shop", "", 405, "method PATCH is not allowed"},
+		{"POST", "none/maintenance", "", 404, "no pool is named"},
+		{"POST", "shop/maintenance", "{", 400, "body: must be JSON"},
+		{"POST", "shop/maintenance", `{"end":"x"}`, 400, `unknown field \"end\"`},
+		{"POST", "shop/maintenance", `{"until":"tomorrow"}`, 400, "body: must be JSON"},
+		{"POST", "shop/maintenance", `{"until":"2020-01-01T00:00:00Z"}`, 400, "until: must be in the future, got 2020-01-01T00:00:00Z"},
+		{"POST", "shop/maintenance", `{"allow":["office"]}`, 400, `allow: must be IP addresses or ranges such as 10.0.0.0/8, got \"office\"`},
+		{"POST", "shop/maintenance", `{"message":"` + strings.Repeat("x", 1001) + `"}`, 400, "message: must be at most 1000 bytes, got 1001"},
+	} {
+		got := s.order(tt.method, tt.path, tt.body)
+		if got.status != tt.status || !strings.Contains(got.body, tt.want) {
+			t.Errorf("%s %s %s: got %d %s, want %d %s", tt.method, tt.path, tt.body, got.status, got.body, tt.status, tt.want)
+		}
+		if tt.status == http.StatusMethodNotAllowed && got.header.Get("Allow") == "" {
+			t.Errorf("%s %s: no Allow", tt.method, tt.path)
+		}
+	}
+	if states, pool := s.statesOfShop(); pool != "up" || states[a.addr] != "healthy" {
+		t.Errorf("something was half done: %v %s", states, pool)
+	}
+}
