@@ -135,7 +135,7 @@ func setPlaceholders(r *http.Request, notice page.Notice, p *pool.Pool) {
 // log tells the owner: each outage once, with the reference that its visitors are
 // given, and then how many more requests it met.
 func (n *NoHealthyUpstream) log(r *http.Request, rec *exchange.Record, f failure.Failure) (reference string, since time.Time) {
-	key := outage.Key{Cause: f.Cause}
+	key := outage.Key{Cause: f.Cause, Planned: closedTo(rec) != nil}
 	if p := rec.Pool(); p != nil {
 		key.Pool = p.Name
 		if down, at := p.Outage(); down {
@@ -146,7 +146,7 @@ func (n *NoHealthyUpstream) log(r *http.Request, rec *exchange.Record, f failure
 	if first {
 		upstream, _ := exchange.Replacer(r).GetString(exchange.HostPort)
 		operator.LogOutage(n.logger, operator.Outage{
-			Outage: o, Fate: rec.Fate(r, f), Upstream: upstream, Err: f.Error.Err, Request: r, Planned: closedTo(rec) != nil,
+			Outage: o, Fate: rec.Fate(r, f), Upstream: upstream, Err: f.Error.Err, Request: r,
 		})
 	}
 	return o.Reference, o.Since

@@ -240,7 +240,7 @@ func (n *NoHealthyUpstream) parseLink(d *caddyfile.Dispenser) error {
 
 func (n *NoHealthyUpstream) parseColor(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.Err(`color: needs a value such as "#0b4884", in quotes: without them, # begins a comment`)
+		return d.Err(`color: needs a value such as "#4a78a4", in quotes: without them, # begins a comment`)
 	}
 	n.Color = d.Val()
 	return nil

@@ -128,6 +128,24 @@ func TestDrainFinishes(t *testing.T) {
 	await(t, "nothing is in flight", func() bool { return strings.Contains(inFlight(), `"in_flight":0`) })
 }
 
+// TestDrainedIsNoSpare checks that the last upstream that serves is not ejected because
+// of one that is drained.
+func TestDrainedIsNoSpare(t *testing.T) {
+	a := newBackend(t, "a")
+	b := newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	s := run(t, fmt.Sprintf("healthpool %s %s {\nname shop\nmax_fails 1\nfail_open never\nhold off\n}", a.addr, b.addr))
+	await(t, "the pool is up", func() bool { _, pool := s.statesOfShop(); return pool == "up" })
+	s.order(http.MethodPost, drainPath("shop", a.addr), "")
+	for range 10 {
+		if got := s.get("/"); got.status != http.StatusInternalServerError {
+			t.Fatalf("got %d, want the app's own 500", got.status)
+		}
+	}
+	if states, pool := s.statesOfShop(); states[b.addr] != "healthy" || pool != "up" {
+		t.Errorf("%v %s", states, pool)
+	}
+}
+
 // TestMaintenance checks that visitors of a closed pool are told what the owner says,
 // at once, and that those who are let through see the site.
 func TestMaintenance(t *testing.T) {
@@ -152,14 +170,15 @@ func TestMaintenance(t *testing.T) {
 	if n := a.hits.Load() - before; n > 0 {
 		t.Errorf("%d requests reached the app", n)
 	}
-	if entries := s.logged(isError); len(entries) > 0 {
-		t.Errorf("maintenance is no error, but the log says %v", entries)
-	}
 	if got := s.order(http.MethodDelete, "shop/maintenance", ""); got.status != http.StatusOK || !strings.Contains(got.body, `"state":"up"`) {
 		t.Errorf("got %d %s", got.status, got.body)
 	}
 	if got := s.get("/"); got.status != http.StatusOK {
 		t.Errorf("opened, got %d", got.status)
+	}
+	s.stop() // has what was suppressed summed up
+	if entries := s.logged(isError); len(entries) > 0 {
+		t.Errorf("maintenance is no error, but the log says %v", entries)
 	}
 }
 

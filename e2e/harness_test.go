@@ -34,10 +34,13 @@ func init() {
 	})
 }
 
-// TestMain is also the main function of the apps that tests start as processes of their own.
+// TestMain is also the main function of the apps, and Caddys, that tests start as processes of their own.
 func TestMain(m *testing.M) {
 	if address := os.Getenv(appAddress); address != "" {
 		os.Exit(runApp(address))
+	}
+	if config := os.Getenv(caddyConfig); config != "" {
+		runAsCaddy(config) // and exits
 	}
 	status := m.Run()
 	if err := closeBrowser(); err != nil {

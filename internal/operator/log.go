@@ -51,7 +51,7 @@ func logTransition(logger *zap.Logger, t pool.Transition) {
 	}
 	logger.Warn("upstream is "+t.To.String(), append(fields,
 		zap.String("cause", string(t.Cause)), zap.String("detail", t.Detail),
-		zap.String("advice", t.Cause.Advice()))...)
+		zap.String("advice", pool.Advice(t.To, t.Cause)))...)
 }
 
 func logState(logger *zap.Logger, s pool.State) {
@@ -90,8 +90,6 @@ type Outage struct {
 	Upstream string
 	Err      error
 	Request  *http.Request
-	// Planned is whether the owner has closed the pool: nothing is wrong then.
-	Planned bool
 }
 
 // LogOutage tells of an outage, with the reference that visitors are given.
@@ -111,6 +109,11 @@ func LogOutage(logger *zap.Logger, o Outage) {
 // LogMore returns what tells how many more requests met an outage.
 func LogMore(logger *zap.Logger) func(outage.Outage) {
 	return func(o outage.Outage) {
+		if o.Planned {
+			logger.Info("pool is in maintenance for more requests", zap.String("err_id", o.Reference),
+				zap.String("pool", o.Pool), zap.Int("suppressed", o.Suppressed))
+			return
+		}
 		logger.Error("no healthy upstream for more requests",
 			zap.String("err_id", o.Reference), zap.String("cause", string(o.Cause)), zap.String("pool", o.Pool),
 			zap.Int("suppressed", o.Suppressed), zap.Time("first", o.Since), zap.Time("latest", o.Latest))

@@ -22,6 +22,8 @@ type Key struct {
 	Cause cause.Cause
 	// Down is when the pool went down; zero where it did not.
 	Down time.Time
+	// Planned is whether the owner has closed the pool: nothing is wrong then.
+	Planned bool
 }
 
 // Outage is one outage, as far as one handler saw it.

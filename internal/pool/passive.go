@@ -114,7 +114,7 @@ func (p *Pool) tryEject(m *Member, c cause.Cause, detail string) (*Transition, [
 // canSpareOne reports whether one more upstream may be ejected from p.
 func (p *Pool) canSpareOne() bool {
 	usable, ejected := 0, 0
-	for _, m := range p.view.Load().members {
+	for _, m := range p.view.Load().serving {
 		switch standing(m.standing.Load()) { // no lock for each of many
 		case healthy:
 			usable++

@@ -104,12 +104,21 @@ func (m *Member) describe(slowStart time.Duration) UpstreamStatus {
 	}
 	s.Passes, s.Fails = m.state.Streaks()
 	if s.Cause, s.Detail = m.state.Failure(); s.Cause != "" {
-		s.Advice = s.Cause.Advice()
+		s.Advice = Advice(m.state.Status(), s.Cause)
 	}
 	if last := m.state.Last(); !last.At.IsZero() {
 		s.LastCheck = &CheckStatus{At: last.At, DurationMS: milliseconds(last.Duration), Passed: last.Passed()}
 	}
 	return s
+}
+
+// Advice tells the owner what to look at for an upstream of that state. One that was
+// ejected passes its checks, so the advice on those would lead astray.
+func Advice(s health.Status, c cause.Cause) string {
+	if s == health.Ejected {
+		return "It passes its checks, but its requests fail. What does the app's log say of them? A check that asks for what the requests need would find this sooner."
+	}
+	return c.Advice()
 }
 
 // milliseconds rounds to microseconds: more would be noise.
