@@ -118,7 +118,11 @@ func TestStopAtTheLastMoment(t *testing.T) {
 // TestPageThatComesAgainSlowsDown: if the site that was opened is this page again, it is opened ever less often.
 func TestPageThatComesAgainSlowsDown(t *testing.T) {
 	b := openTab(t)
-	site, a := newSiteOf(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+	site, a := newSiteOf(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodHead { // who asks whether it is back is told a lie
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	},
 		" {\n\t\tpage {\n\t\t\tintercept 503\n\t\t}\n\t}")
 	a.start(t)
 	b.visit(site)
