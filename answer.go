@@ -26,7 +26,8 @@ import (
 // been told already.
 func (n *NoHealthyUpstream) tell(x *exchange.Exchange, r *http.Request, f failure.Failure) error {
 	if n.Pass {
-		return n.answer(x.ResponseWriter, r, &x.Record, f, f.Error.ID, time.Now())
+		o, _ := n.others.Failed(outageKey(&x.Record, f), f.Error.ID, time.Now())
+		return n.answer(x.ResponseWriter, r, &x.Record, f, f.Error.ID, o.Since)
 	}
 	reference, since := n.log(r, &x.Record, f)
 	return n.answer(x.ResponseWriter, r, &x.Record, f, reference, since)
@@ -41,7 +42,7 @@ func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *
 	}
 	p := rec.Pool()
 	setPlanned(&notice, rec)
-	n.setRetry(&notice, p, since)
+	n.setRetry(&notice, p, rec.Admitted, since)
 	setPlaceholders(r, notice, p)
 	if n.Pass {
 		return f.Error
@@ -58,9 +59,18 @@ func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *
 	}
 	operator.CountResponse(notice.Cause, format, notice.Status)
 	if err := n.page.Respond(w, r, format, notice); err != nil {
-		n.logger.Error("template failed; the visitor got the built-in page", zap.String("template", n.Template), zap.Error(err))
+		n.templateFailed(err)
 	}
 	return nil
+}
+
+// templateFailed tells the owner, and not for each visitor again.
+func (n *NoHealthyUpstream) templateFailed(err error) {
+	const window = time.Minute
+	now := time.Now().UnixNano()
+	if last := n.toldOfTemplate.Load(); now-last > int64(window) && n.toldOfTemplate.CompareAndSwap(last, now) {
+		n.logger.Error("template failed; visitors get the built-in page", zap.String("template", n.Template), zap.Error(err))
+	}
 }
 
 // setPage sets what only the page has.
@@ -75,7 +85,8 @@ func (n *NoHealthyUpstream) setPage(notice *page.Notice, r *http.Request, p *poo
 	default:
 		notice.Poll = p.Token
 		if r.Method != http.MethodHead {
-			p.Expect(time.Now(), notice.RetryAfter)
+			const firstPoll = 4 // seconds, at most: see page.js
+			p.Expect(time.Now(), min(notice.RetryAfter, firstPoll))
 		}
 	}
 }
@@ -99,11 +110,13 @@ func closedTo(rec *exchange.Record) *intent.Intent {
 }
 
 // setRetry says when clients should come back from an outage that began at since.
-func (n *NoHealthyUpstream) setRetry(notice *page.Notice, p *pool.Pool, since time.Time) {
+func (n *NoHealthyUpstream) setRetry(notice *page.Notice, p *pool.Pool, admitted bool, since time.Time) {
 	var after time.Duration
+	known := false
 	if p != nil {
-		after, notice.Long = p.RetryAfter(time.Now())
-	} else {
+		after, notice.Long, known = p.RetryAfter(time.Now(), admitted)
+	}
+	if !known {
 		age := time.Since(since)
 		after, notice.Long = outage.Estimate(age, nil, 0), outage.IsLong(age, nil)
 	}
@@ -135,18 +148,11 @@ func setPlaceholders(r *http.Request, notice page.Notice, p *pool.Pool) {
 // log tells the owner: each outage once, with the reference that its visitors are
 // given, and then how many more requests it met.
 func (n *NoHealthyUpstream) log(r *http.Request, rec *exchange.Record, f failure.Failure) (reference string, since time.Time) {
-	key := outage.Key{Cause: f.Cause, Planned: closedTo(rec) != nil}
-	if p := rec.Pool(); p != nil {
-		key.Pool = p.Name
-		if down, at := p.Outage(); down {
-			key.Down = at
-		}
-	}
-	o, first := n.outages.Failed(key, f.Error.ID, time.Now())
+	o, first := n.outages.Failed(outageKey(rec, f), f.Error.ID, time.Now())
 	if first {
 		upstream, _ := exchange.Replacer(r).GetString(exchange.HostPort)
 		operator.LogOutage(n.logger, operator.Outage{
-			Outage: o, Fate: rec.Fate(r, f), Upstream: upstream, Err: f.Error.Err, Request: r,
+			Outage: o, Cause: f.Cause, Fate: rec.Fate(r, f), Upstream: upstream, Err: f.Error.Err, Request: r,
 		})
 	}
 	return o.Reference, o.Since
@@ -188,16 +194,25 @@ const pollHeader = "Recovery-Poll"
 // noPool is the token of a page that no pool has to do with.
 const noPool = "direct"
 
-// answerPoll tells a page whether to come back: 204 if so, else 503, and in
-// either case when. A pool answers from memory. For a proxy without one, the
-// only way to know is to let it try.
-func (n *NoHealthyUpstream) answerPoll(w http.ResponseWriter, r *http.Request, token string, next caddyhttp.Handler) error {
-	up, after := false, 0
+// isPoll reports whether r is that of a page of ours.
+func (n *NoHealthyUpstream) isPoll(r *http.Request) bool {
+	return r.Method == http.MethodHead && r.Header[pollHeader] != nil && *n.Refresh
+}
+
+// poll tells a page whether to come back. A pool answers from memory. For a proxy
+// without one, the only way to know is to let it try.
+func (n *NoHealthyUpstream) poll(w http.ResponseWriter, r *http.Request, token string, next caddyhttp.Handler) error {
 	if p := n.app.polls[token]; p != nil {
-		up, after = p.Poll(time.Now())
-	} else {
-		up, after = n.tryPoll(r, token, next)
+		up, after := p.Poll(time.Now(), admits(p, r))
+		return answerPoll(w, up, after)
 	}
+	up, after := n.tryPoll(r, token, next)
+	return answerPoll(w, up, after)
+}
+
+// answerPoll answers 204 if the site is back, else 503, and in either case when to come
+// back or ask again.
+func answerPoll(w http.ResponseWriter, up bool, after int) error {
 	status := http.StatusServiceUnavailable
 	if up {
 		status = http.StatusNoContent
@@ -207,6 +222,16 @@ func (n *NoHealthyUpstream) answerPoll(w http.ResponseWriter, r *http.Request, t
 	h["Cache-Control"], h["Retry-After"] = values[:1:1], values[1:]
 	w.WriteHeader(status)
 	return nil
+}
+
+// admits reports whether the client of r passes while p is in maintenance.
+func admits(p *pool.Pool, r *http.Request) bool {
+	closed := p.Maintenance()
+	if closed == nil {
+		return false
+	}
+	client, err := exchange.Client(r)
+	return err == nil && closed.Admits(client)
 }
 
 // tryPoll finds the pool that the page is about by the way that requests take to
@@ -222,13 +247,31 @@ func (n *NoHealthyUpstream) tryPoll(r *http.Request, token string, next caddyhtt
 		f, down = x.Failure(), true
 	}
 	x.Done(f.Blame())
-	now := time.Now()
 	p := x.Pool()
 	switch {
 	case p != nil && (x.Poll || !down):
-		return p.Poll(now)
+		return p.Poll(time.Now(), admits(p, r))
 	case down:
-		return false, outage.PollAfter(now.Sub(n.outages.Since(outage.Key{Cause: f.Cause}, now)))
+		return false, n.pollAfter(&x.Record, f)
 	}
 	return true, 0
+}
+
+// pollAfter is when a page should ask again that met a failure itself.
+func (n *NoHealthyUpstream) pollAfter(rec *exchange.Record, f failure.Failure) int {
+	now, key := time.Now(), outageKey(rec, f)
+	return outage.PollAfter(now.Sub(n.outages.Since(key, n.others.Since(key, now))), 0)
+}
+
+// outageKey tells the outage that a request met from others. While a pool is down it is
+// one, whichever way a request met it.
+func outageKey(rec *exchange.Record, f failure.Failure) outage.Key {
+	key := outage.Key{Cause: f.Cause, Planned: closedTo(rec) != nil}
+	if p := rec.Pool(); p != nil {
+		key.Pool = p.Name
+		if down, at := p.Outage(); down {
+			key.Down, key.Cause = at, cause.DestinationUnavailable
+		}
+	}
+	return key
 }

@@ -165,25 +165,34 @@ type joined struct {
 // for two things. One that we give is the first upstream's; where several begin
 // with the same, all are made to differ, whichever comes first.
 func (a *App) name(u *HealthPoolUpstreams, digest string) (string, error) {
-	if u.Name != "" {
-		for _, j := range a.pools {
-			if j.Name == u.Name {
-				return "", fmt.Errorf("name: must be one pool's alone, but %q is configured in two ways", u.Name)
-			}
-		}
-		return u.Name, nil
+	name := u.Name
+	if name == "" {
+		name = u.firstName()
 	}
-	name := u.firstName()
 	for _, j := range a.pools {
-		if j.first == u.firstName() {
+		switch {
+		case j.Name != name && j.first != name:
+		case u.Name != "" && j.first == "":
+			return "", fmt.Errorf("name: must be one pool's alone, but %q is configured in two ways", u.Name)
+		case u.Name != "":
+			a.rename(j)
+		default:
 			name = distinct(u.firstName(), digest)
-			if j.Name == j.first {
-				j.Name = distinct(j.first, j.digest)
-				a.logger.Info("pools begin with the same upstream; give each a name", zap.String("pool", j.Name))
-			}
+			a.rename(j)
 		}
 	}
 	return name, nil
+}
+
+// rename makes the name that we gave a pool differ from another's; one that its owner
+// gave stays.
+func (a *App) rename(j joined) {
+	if j.first == "" || j.Name != j.first {
+		return
+	}
+	j.Name = distinct(j.first, j.digest)
+	j.Intend(a.intents.Of(j.Name))
+	a.logger.Info("pools begin with the same upstream, or have its name; give each a name", zap.String("pool", j.Name))
 }
 
 // distinct makes a name differ by what the pool is made from, so that it is the

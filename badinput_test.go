@@ -177,7 +177,7 @@ var badPageOptions = []badInput{
 	{"cors https://example.com/", `cors: must be an origin such as https://app.example.com, without a path, or *, got "https://example.com/"`},
 	{"event_stream on", `event_stream: must be hold, got "on"`},
 	{"details", "details: needs a value, at Caddyfile:3"},
-	{"details office", `details: must be an IP address or a range such as 10.0.0.0/8, got "office"`},
+	{"details office", `details: must be IP addresses or ranges such as 10.0.0.0/8, got "office"`},
 	{"template", "template: needs a value, at Caddyfile:3"},
 	{"template /nowhere.html", "template: open /nowhere.html: no such file or directory"},
 	{"colour red", `unrecognized option "colour"; there are color, cors, details, event_stream, intercept, languages, link, logo, message, pass, proxy_status, refresh, retry_after, service, status, template, translate, at Caddyfile:3`},

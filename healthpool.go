@@ -284,13 +284,8 @@ func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Ups
 
 // closedTo reports whether the pool is in maintenance, and not for the client of r.
 func (u *HealthPoolUpstreams) closedTo(r *http.Request, rec *exchange.Record) bool {
-	closed := u.pool.Maintenance()
-	if closed == nil {
-		return false
-	}
-	client, err := exchange.Client(r)
-	rec.Admitted = err == nil && closed.Admits(client)
-	return !rec.Admitted
+	rec.Admitted = admits(u.pool, r)
+	return !rec.Admitted && u.pool.Maintenance() != nil
 }
 
 // ResetCache is told that the attempt before failed and another is to follow.

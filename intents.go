@@ -33,7 +33,7 @@ func newIntents(a *App, storage certmagic.Storage) *intents {
 	if storage == nil { // outside of a whole config
 		storage = caddy.DefaultStorage
 	}
-	name := fmt.Sprint(storage)
+	name := nameOf(storage)
 	book, _ := books.LoadOrStore(name, new(intent.Book))
 	i := &intents{app: a, name: name}
 	i.Syncer = intent.Syncer{
@@ -46,6 +46,16 @@ func newIntents(a *App, storage certmagic.Storage) *intents {
 		i.tell(i.Sync(ctx, storage))
 	}
 	return i
+}
+
+// nameOf is by what a storage is known again after a reload. One that has no name goes
+// by its type: what else it is made of is in use, may be secret, and is another each
+// time.
+func nameOf(storage certmagic.Storage) string {
+	if named, ok := storage.(fmt.Stringer); ok {
+		return named.String()
+	}
+	return fmt.Sprintf("%T", storage)
 }
 
 // release lets go of what is known; a half-made app has nothing.

@@ -3,12 +3,14 @@ package healthpool_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -161,8 +163,66 @@ func TestEvents(t *testing.T) {
 	s.stop()
 }
 
-var heard = new(listener)
+// reloader is a handler of events that does something once.
+type reloader struct{ act chan func() }
 
-func init() { caddy.RegisterModule(heard) }
+func (*reloader) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "events.handlers.test_reloader", New: func() caddy.Module { return reloads }}
+}
 
-var _ caddyevents.Handler = (*listener)(nil)
+func (*reloader) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
+
+func (r *reloader) Handle(context.Context, caddy.Event) error {
+	select {
+	case act := <-r.act:
+		act()
+	default:
+	}
+	return nil
+}
+
+// TestEventsMayReload checks that a handler may have Caddy reload, and wait for it, as
+// `caddy reload` does.
+func TestEventsMayReload(t *testing.T) {
+	b := newBackend(t, "hello")
+	const global = "events {\non unhealthy test_reloader\n}"
+	s := runWith(t, global, "healthpool "+b.addr+" {\nhold off\nhealth_interval 50ms\n}")
+	s.awaitPool("up")
+	next, err := adapt(s.config(global, "respond reloaded"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	handled := make(chan error, 1)
+	reloads.act <- func() {
+		loaded := make(chan error, 1)
+		go func() { loaded <- caddy.Load(next, true) }()
+		select { // gives up in the end, so that a deadlock does not last
+		case err := <-loaded:
+			handled <- err
+		case <-time.After(patience):
+			handled <- errors.New("the reload waits for the handler")
+		}
+	}
+	b.stop()
+	if err := <-handled; err != nil {
+		t.Fatal(err)
+	}
+	if got := s.get("/"); got.body != "reloaded" {
+		t.Errorf("got %d %q", got.status, got.body)
+	}
+}
+
+var (
+	heard   = new(listener)
+	reloads = &reloader{act: make(chan func(), 1)}
+)
+
+func init() {
+	caddy.RegisterModule(heard)
+	caddy.RegisterModule(reloads)
+}
+
+var (
+	_ caddyevents.Handler = (*listener)(nil)
+	_ caddyevents.Handler = (*reloader)(nil)
+)

@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -94,8 +95,9 @@ type NoHealthyUpstream struct {
 	// Default: the error.
 	EventStream string `json:"event_stream,omitempty"`
 
-	// The addresses of clients, as IP addresses or CIDR ranges, that are shown
-	// on the page what is wrong with which upstream. Default: none.
+	// The addresses of clients, as IP addresses, CIDR ranges or private_ranges,
+	// that are shown on the page what is wrong with which upstream.
+	// Default: none.
 	Details []string `json:"details,omitempty"`
 
 	// Whether to set the placeholders only, and leave the error to
@@ -105,8 +107,13 @@ type NoHealthyUpstream struct {
 	app     *App
 	logger  *zap.Logger
 	outages *outage.Log
+	// others are the outages that the log has from others: of handle_errors and pass.
+	others  *outage.Log
 	page    *page.Page
 	details []netip.Prefix
+	// toldOfTemplate is when the owner was told last that the template fails (of
+	// time.UnixNano).
+	toldOfTemplate atomic.Int64
 }
 
 // CaddyModule returns the Caddy module information.
@@ -127,8 +134,9 @@ func (n *NoHealthyUpstream) Provision(ctx caddy.Context) error {
 	}
 	n.logger = ctx.Logger()
 	n.outages = &outage.Log{Summarise: operator.LogMore(n.logger)}
-	for _, cidr := range n.Details {
-		prefix, _ := caddyhttp.CIDRExpressionToPrefix(cidr) // Validate has tried it
+	n.others = &outage.Log{Summarise: func(outage.Outage) {}}
+	for _, cidr := range n.ranges() {
+		prefix, _ := option.Prefix("details", cidr) // Validate has tried it
 		n.details = append(n.details, prefix)
 	}
 	var err error
@@ -146,19 +154,32 @@ func (n *NoHealthyUpstream) Validate() error {
 		errs = append(errs, option.Within("status", s, 400, 599))
 	}
 	for _, s := range n.Intercept {
-		if !option.IsStatus(s) {
-			errs = append(errs, fmt.Errorf("intercept: must be a status such as 503 or the first digit of a class, got %d", s))
+		if !option.IsStatus(s) || s < 4 || s > 5 && s < 400 {
+			errs = append(errs, fmt.Errorf("intercept: must be an error status such as 503, or a class of them such as 5xx, got %d", s))
 		}
 	}
 	if n.EventStream != "" && n.EventStream != hold {
 		errs = append(errs, fmt.Errorf("event_stream: must be %s, got %q", hold, n.EventStream))
 	}
-	for _, cidr := range n.Details {
-		if _, err := caddyhttp.CIDRExpressionToPrefix(cidr); err != nil {
-			errs = append(errs, fmt.Errorf("details: must be an IP address or a range such as 10.0.0.0/8, got %q", cidr))
-		}
+	for _, cidr := range n.ranges() {
+		_, err := option.Prefix("details", cidr)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// ranges are those of details, with the word that Caddy has for all private ones
+// written out.
+func (n *NoHealthyUpstream) ranges() []string {
+	var out []string
+	for _, cidr := range n.Details {
+		if cidr == "private_ranges" {
+			out = append(out, caddyhttp.PrivateRangesCIDR()...)
+		} else {
+			out = append(out, cidr)
+		}
+	}
+	return out
 }
 
 // hold is the value of event_stream.
@@ -168,6 +189,7 @@ const hold = "hold"
 func (n *NoHealthyUpstream) Cleanup() error {
 	if n.outages != nil {
 		n.outages.Close()
+		n.others.Close()
 	}
 	return nil
 }
@@ -179,20 +201,20 @@ func (n *NoHealthyUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request, ne
 			return n.answerRoute(w, r, next, f)
 		}
 	}
-	if token := r.Header[pollHeader]; token != nil && r.Method == http.MethodHead {
+	if token := r.Header[pollHeader]; n.isPoll(r) {
 		if exchange.IsPoll(r) { // a handler around us answers
 			return next.ServeHTTP(w, r)
 		}
-		return n.answerPoll(w, r, token[0], next)
+		return n.poll(w, r, token[0], next)
 	}
 	x := exchange.Watch(w, r)
 	defer x.End()
 	x.Intercept(n.Intercept)
 	err := x.Serve(next)
-	switch {
-	case x.Intercepted():
-		return n.tell(x, r, x.Failure())
-	case err != nil:
+	if x.Intercepted() {
+		err = x.Failure().Error
+	}
+	if err != nil {
 		return n.failed(x, r, err)
 	}
 	return nil
@@ -201,30 +223,49 @@ func (n *NoHealthyUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request, ne
 // answerRoute answers in handle_errors, where the log has the error already.
 func (n *NoHealthyUpstream) answerRoute(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, f failure.Failure) error {
 	rec := exchange.Of(r)
-	switch answered := rec.Settle(r); {
-	case answered && f.After():
+	if !settle(rec, r, &f) {
 		return next.ServeHTTP(w, r)
-	case !answered && !rec.Watched:
+	}
+	if !rec.Watched {
 		rec.Done(f.Blame())
 	}
-	return n.answer(w, r, rec, f, f.Error.ID, time.Now())
+	o, _ := n.others.Failed(outageKey(rec, f), f.Error.ID, time.Now())
+	if n.isPoll(r) {
+		return answerPoll(w, false, n.pollAfter(rec, f))
+	}
+	return n.answer(w, r, rec, f, f.Error.ID, o.Since)
+}
+
+// settle closes the record of a request that failed, and corrects what is known of the
+// failure. It reports false if that is the error of a handler that dealt with the
+// upstream's own response, which is not ours to answer.
+func settle(rec *exchange.Record, r *http.Request, f *failure.Failure) (ours bool) {
+	answered := rec.Settle(r)
+	if answered && f.After() {
+		return false
+	}
+	if answered && !f.Answered {
+		rec.Leave() // the pool's upstream did answer: another proxy failed
+	}
+	if f.Cause == cause.DestinationUnavailable && !f.Answered && rec.Crowded() {
+		f.Cause = cause.ConnectionLimitReached
+	}
+	return true
 }
 
 // failed closes the record of a request that failed, and answers if that is for
 // us to do.
 func (n *NoHealthyUpstream) failed(x *exchange.Exchange, r *http.Request, err error) error {
-	answered := x.Settle(r)
 	f, ok := failure.Of(err)
-	if !ok || answered && f.After() {
+	if !ok {
+		x.Settle(r)
 		return err
 	}
-	if answered && !f.Answered {
-		x.Leave() // the pool's upstream did answer: another proxy failed
+	if !settle(&x.Record, r, &f) {
+		return err
 	}
 	if r.Context().Err() != nil {
 		f.Cause = cause.ClientGone
-	} else if f.Cause == cause.DestinationUnavailable && x.Crowded() {
-		f.Cause = cause.ConnectionLimitReached
 	}
 	x.Done(f.Blame())
 	switch {

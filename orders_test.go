@@ -1,13 +1,21 @@
 package healthpool_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/certmagic"
+
+	"github.com/healthpool/caddy-healthpool/internal/option"
 )
 
 // order asks the admin API for something.
@@ -94,6 +102,53 @@ func TestDrain(t *testing.T) {
 			}
 			await(t, "it gets requests again", func() bool { return s.get("/", "Cookie", "").body == "a" })
 		})
+	}
+}
+
+// namelessStorage is a storage without a name, which takes nothing.
+type namelessStorage struct {
+	certmagic.Storage
+	Root string `json:"root"`
+	// connection is another one in each config.
+	connection chan struct{}
+}
+
+func init() { caddy.RegisterModule(new(namelessStorage)) }
+
+// CaddyModule returns the Caddy module information.
+func (*namelessStorage) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.storage.nameless", New: func() caddy.Module { return new(namelessStorage) }}
+}
+
+func (s *namelessStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	return option.Word(d, &s.Root)
+}
+
+func (s *namelessStorage) CertMagicStorage() (certmagic.Storage, error) {
+	s.Storage, s.connection = &certmagic.FileStorage{Path: s.Root}, make(chan struct{})
+	return s, nil
+}
+
+func (*namelessStorage) Store(context.Context, string, []byte) error {
+	return errors.New("read-only")
+}
+
+// TestDrainWithoutStorage checks that an order that a storage without a name does not
+// take outlives a reload, though the storage is then another value.
+func TestDrainWithoutStorage(t *testing.T) {
+	a, b := newBackend(t, "a"), newBackend(t, "b")
+	directives := fmt.Sprintf("healthpool %s %s {\nname shop\n}", a.addr, b.addr)
+	storage := fmt.Sprintf("storage nameless %q", t.TempDir())
+	s := runWith(t, storage, directives)
+	if got := s.order(http.MethodPost, drainPath("shop", a.addr), ""); got.status != http.StatusAccepted {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	if err := s.load(storage, directives); err != nil {
+		t.Fatal(err)
+	}
+	if states, _ := s.statesOfShop(); states[a.addr] != "draining" {
+		t.Errorf("after a reload: %v", states)
 	}
 }
 
@@ -243,6 +298,9 @@ func TestBadOrders(t *testing.T) {
 		{"POST", "shop/maintenance", `{"until":"tomorrow"}`, 400, "body: must be JSON"},
 		{"POST", "shop/maintenance", `{"until":"2020-01-01T00:00:00Z"}`, 400, "until: must be in the future, got 2020-01-01T00:00:00Z"},
 		{"POST", "shop/maintenance", `{"allow":["office"]}`, 400, `allow: must be IP addresses or ranges such as 10.0.0.0/8, got \"office\"`},
+		{"POST", "shop/maintenance", `{"allow":["::ffff:0:0/90"]}`, 400, `allow: must be IP addresses or ranges such as 10.0.0.0/8, got \"::ffff:0:0/90\"`},
+		{"POST", "shop/maintenance", `{"message":"x"} {}`, 400, "body: must be JSON"},
+		{"POST", "shop/maintenance", `{"message":"` + strings.Repeat("x", 64<<10) + `"}`, 413, "body: must be at most 65536 bytes"},
 		{"POST", "shop/maintenance", `{"message":"` + strings.Repeat("x", 1001) + `"}`, 400, "message: must be at most 1000 bytes, got 1001"},
 	} {
 		got := s.order(tt.method, tt.path, tt.body)

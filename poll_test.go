@@ -123,7 +123,7 @@ func TestPollOfStaticProxy(t *testing.T) {
 func TestPollOfHandledError(t *testing.T) {
 	b := newStoppedBackend(t, cookieApp)
 	s := run(t, "reverse_proxy "+b.addr+"\nhandle_errors {\nno_healthy_upstream\n}")
-	if got := s.poll("/", s.token("/")); got.status != 502 || got.header.Get("Retry-After") == "" {
+	if got := s.poll("/", s.token("/")); got.status != 503 || got.header.Get("Retry-After") == "" {
 		t.Errorf("while down, got %d %v", got.status, got.header)
 	}
 	b.start()

@@ -73,6 +73,10 @@ func (c reply) stays() http.Header {
 	h := c.header.Clone()
 	h.Del("Date")
 	h.Del("Connection") // with a body that was not read
+	// What allows a page to send the visitor's form again is said only where there was one.
+	if policy := h.Get("Content-Security-Policy"); policy != "" {
+		h.Set("Content-Security-Policy", strings.TrimSuffix(policy, "; form-action 'none'"))
+	}
 	return h
 }
 

@@ -3,7 +3,6 @@ package exchange
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -91,10 +90,8 @@ func (x *Exchange) Serve(next caddyhttp.Handler) error {
 
 // Failure is the response that was intercepted, as a failure of the proxy.
 func (x *Exchange) Failure() failure.Failure {
-	f := failure.Failure{Cause: cause.DestinationUnavailable, Fate: cause.Unknown, Status: x.status, Answered: true}
 	if string(bytes.TrimSpace(x.text)) == meshText {
-		f.Fate = cause.NotSent
+		return failure.Intercepted(x.status, cause.NotSent)
 	}
-	f.Error = caddyhttp.Error(x.status, fmt.Errorf("upstream answered with status %d, which is intercepted", x.status))
-	return f
+	return failure.Intercepted(x.status, cause.Unknown)
 }

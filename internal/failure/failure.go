@@ -4,6 +4,7 @@ package failure
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -30,6 +31,11 @@ type Failure struct {
 // Of recognises a failure. Only reverse_proxy, and what is built on it, fails
 // like this; an error that an upstream's own response led to is none.
 func Of(err error) (f Failure, ok bool) {
+	var i interceptedError
+	if errors.As(err, &i) && errors.As(err, &f.Error) {
+		f.Answered, f.Status, f.Cause, f.Fate = true, f.Error.StatusCode, cause.DestinationUnavailable, i.fate
+		return f, true
+	}
 	if !errors.As(err, &f.Error) || !strings.HasPrefix(f.Error.Trace, "reverseproxy.") {
 		return f, false
 	}
@@ -55,6 +61,22 @@ func Of(err error) (f Failure, ok bool) {
 	}
 	f.Fate = f.Cause.Fate()
 	return f, true
+}
+
+// interceptedError is a response that the owner wants replaced.
+type interceptedError struct {
+	status int
+	fate   cause.Fate
+}
+
+func (e interceptedError) Error() string {
+	return fmt.Sprintf("upstream answered with status %d, which is intercepted", e.status)
+}
+
+// Intercepted is a response that is kept from the client, as a failure of the proxy.
+func Intercepted(status int, fate cause.Fate) Failure {
+	f, _ := Of(caddyhttp.Error(status, interceptedError{status, fate}))
+	return f
 }
 
 // ClientGone reports whether the client left, so that nobody is to be answered

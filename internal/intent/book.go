@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,11 +17,10 @@ import (
 // counts at once, whether the storage takes it or not; it is offered to the storage
 // until that does.
 type Book struct {
-	// syncing is held while the storage is asked, which may take long.
-	syncing sync.Mutex
-
 	// mu guards what follows, and is never held for long.
-	mu     sync.Mutex
+	mu sync.Mutex
+	// asking is full while the storage is asked, which may take long; made by begin.
+	asking chan struct{}
 	pages  map[string]page // by key
 	edits  int
 	loaded bool
@@ -87,7 +87,7 @@ func (b *Book) Pending() bool {
 	return false
 }
 
-// Loaded reports whether the storage has ever been read.
+// Loaded reports whether the storage has ever been read as a whole.
 func (b *Book) Loaded() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -95,29 +95,54 @@ func (b *Book) Loaded() bool {
 }
 
 // Sync tells the storage what it does not know of yet, and reads what others have
-// told it. If that fails, everything stays as it was.
+// told it. What fails for one key stays as it was, and keeps no other from being told
+// or heeded.
 func (b *Book) Sync(ctx context.Context, storage certmagic.Storage) error {
-	b.syncing.Lock()
-	defer b.syncing.Unlock()
-	if err := b.write(ctx, storage); err != nil {
+	if err := b.begin(ctx); err != nil {
 		return err
 	}
+	defer b.end()
+	writing := b.write(ctx, storage)
 	b.mu.Lock()
 	before := b.edits
 	b.mu.Unlock()
-	stored, err := read(ctx, storage)
-	if err != nil {
-		return err
+	found, reading := read(ctx, storage)
+	if found != nil {
+		b.take(found, before)
 	}
+	return errors.Join(writing, reading)
+}
+
+// begin waits until nobody else asks the storage. It heeds ctx, which a mutex would
+// not: whoever asks may hang for longer than this one has time.
+func (b *Book) begin(ctx context.Context) error {
+	b.mu.Lock()
+	if b.asking == nil {
+		b.asking = make(chan struct{}, 1)
+	}
+	b.mu.Unlock()
+	select {
+	case b.asking <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the storage: %w", ctx.Err())
+	}
+}
+
+func (b *Book) end() { <-b.asking }
+
+// take takes over what was found in the storage, but for what was said after so many
+// edits, and what could not be loaded.
+func (b *Book) take(found *contents, before int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, p := range b.pages {
-		if p.pending || p.edit > before { // newer than what was read
-			stored[key] = p
+		if p.pending || p.edit > before || slices.Contains(found.unread, key) {
+			found.pages[key] = p
 		}
 	}
-	b.pages, b.loaded = stored, true
-	return nil
+	b.pages = found.pages
+	b.loaded = b.loaded || len(found.unread) == 0
 }
 
 // write tells the storage what it does not know of yet.
@@ -130,18 +155,28 @@ func (b *Book) write(ctx context.Context, storage certmagic.Storage) error {
 		}
 	}
 	b.mu.Unlock()
+	var errs []error
 	for key, p := range pending {
+		if ctx.Err() != nil { // not all storages heed it
+			return errors.Join(append(errs, ctx.Err())...)
+		}
 		if err := p.store(ctx, storage, key); err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
-		b.mu.Lock()
-		if b.pages[key].edit == p.edit { // else there is a newer one to tell of
-			p.pending = false
-			b.pages[key] = p
-		}
-		b.mu.Unlock()
+		b.stored(key, p)
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// stored notes that the storage knows of a page.
+func (b *Book) stored(key string, p page) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pages[key].edit == p.edit { // else there is a newer one to tell of
+		p.pending = false
+		b.pages[key] = p
+	}
 }
 
 func (p page) store(ctx context.Context, storage certmagic.Storage, key string) error {
@@ -161,29 +196,74 @@ func (p page) store(ctx context.Context, storage certmagic.Storage, key string) 
 	return nil
 }
 
-// read reads what is in the storage. What is no intent is left out: an unreadable one
-// must not keep all others from being heeded.
-func read(ctx context.Context, storage certmagic.Storage) (map[string]page, error) {
-	keys, err := storage.List(ctx, folder, false)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// contents is what is in a storage: its pages, and the keys of those that could not be
+// loaded.
+type contents struct {
+	pages  map[string]page
+	unread []string
+}
+
+// read reads what is in the storage; nil if it cannot say what there is. What is no
+// intent is left out: an unreadable one must not keep all others from being heeded.
+func read(ctx context.Context, storage certmagic.Storage) (*contents, error) {
+	keys, err := list(ctx, storage)
+	if err != nil {
+		return nil, err
+	}
+	found := &contents{pages: make(map[string]page, len(keys))}
+	var errs []error
+	for n, key := range keys {
+		if ctx.Err() != nil { // not all storages heed it
+			found.unread = append(found.unread, keys[n:]...)
+			errs = append(errs, ctx.Err())
+			break
+		}
+		if err := found.load(ctx, storage, key); err != nil {
+			found.unread = append(found.unread, key)
+			errs = append(errs, fmt.Errorf("loading %s: %w", key, err))
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+// load adds what is under a key, if that is an intent.
+func (c *contents) load(ctx context.Context, storage certmagic.Storage, key string) error {
+	if !strings.HasSuffix(key, ".json") {
+		return nil
+	}
+	text, err := storage.Load(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // another Caddy has just removed it
+	}
+	if err != nil {
+		return err
+	}
+	var i Intent
+	if json.Unmarshal(text, &i) == nil && keyOf(i.Pool, i.Upstream) == key {
+		c.pages[key] = page{Intent: i}
+	}
+	return nil
+}
+
+// list returns the keys in the folder. That there is nothing is believed only where
+// the folder is missing: a storage of files says so too, with some of the keys or none,
+// when another Caddy removes or replaces a file while it lists them.
+func list(ctx context.Context, storage certmagic.Storage) ([]string, error) {
+	const tries = 3
+	var keys []string
+	var err error
+	for range tries {
+		keys, err = storage.List(ctx, folder, false)
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		// Exists is false, too, for a storage that had no time to look.
+		if len(keys) == 0 && !storage.Exists(ctx, folder) && ctx.Err() == nil {
+			return nil, nil
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("listing %s: %w", folder, err)
 	}
-	pages := make(map[string]page, len(keys))
-	for _, key := range keys {
-		if !strings.HasSuffix(key, ".json") {
-			continue
-		}
-		text, err := storage.Load(ctx, key)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // another Caddy has just removed it
-		}
-		if err != nil {
-			return nil, fmt.Errorf("loading %s: %w", key, err)
-		}
-		var i Intent
-		if json.Unmarshal(text, &i) == nil && keyOf(i.Pool, i.Upstream) == key {
-			pages[key] = page{Intent: i}
-		}
-	}
-	return pages, nil
+	return keys, nil
 }

@@ -26,7 +26,16 @@ type memory struct {
 	fail  error
 	hang  bool
 	asked int
+	// refused are the keys under which nothing can be read or written.
+	refused map[string]bool
+	// shown is how many keys List comes to see before one vanishes, in as many calls as
+	// there are numbers.
+	shown []int
+	// loading is called at each Load, if there is one.
+	loading func()
 }
+
+var errRefused = errors.New("permission denied")
 
 func newMemory() *memory { return &memory{files: make(map[string]string)} }
 
@@ -49,6 +58,9 @@ func (m *memory) Store(ctx context.Context, key string, value []byte) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.refused[key] {
+		return errRefused
+	}
 	m.files[key] = string(value)
 	return nil
 }
@@ -59,6 +71,12 @@ func (m *memory) Load(ctx context.Context, key string) ([]byte, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.loading != nil {
+		m.loading()
+	}
+	if m.refused[key] {
+		return nil, errRefused
+	}
 	value, ok := m.files[key]
 	if !ok {
 		return nil, fs.ErrNotExist
@@ -88,13 +106,34 @@ func (m *memory) List(ctx context.Context, prefix string, _ bool) ([]string, err
 			keys = append(keys, key)
 		}
 	}
+	if len(m.shown) > 0 {
+		keys = keys[:m.shown[0]]
+		m.shown = m.shown[1:]
+		return keys, fs.ErrNotExist
+	}
+	if keys == nil {
+		return nil, fs.ErrNotExist
+	}
 	return keys, nil
+}
+
+// Exists is asked of the folder only.
+func (m *memory) Exists(context.Context, string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.files) > 0
 }
 
 func (m *memory) set(fail error, hang bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fail, m.hang = fail, hang
+}
+
+func (m *memory) timesAsked() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asked
 }
 
 // sync brings a book and a storage in step, or fails the test.
@@ -190,6 +229,139 @@ func TestBookPassesOverNonsense(t *testing.T) {
 	}
 }
 
+// TestBookOfBusyStorage: that a file vanishes while the folder is listed does not mean
+// that nothing is wanted.
+func TestBookOfBusyStorage(t *testing.T) {
+	for _, tt := range []struct {
+		shown []int
+		fails bool
+	}{
+		{[]int{1}, false},
+		{[]int{0}, false},
+		{[]int{1, 0}, false},
+		{slices.Repeat([]int{1}, 100), true},
+		{slices.Repeat([]int{0}, 100), true},
+	} {
+		m := newMemory()
+		var b, other Book
+		b.Put(Intent{Pool: "shop", Upstream: "a:1"})
+		b.Put(Intent{Pool: "shop"})
+		b.sync(t, m)
+		other.Put(Intent{Pool: "shop", Upstream: "b:1"})
+		other.sync(t, m)
+		m.shown = tt.shown
+		want := "a:1 b:1 closed: "
+		if tt.fails {
+			want = "a:1 closed: "
+		}
+		if err := b.Sync(t.Context(), m); tt.fails != errors.Is(err, fs.ErrNotExist) || b.wants("shop") != want {
+			t.Errorf("%v: wants %q, want %q, %v", tt.shown, b.wants("shop"), want, err)
+		}
+	}
+}
+
+// TestBookReadsWhatItCan: what cannot be loaded stays as it is known, and keeps nothing
+// else from being heeded.
+func TestBookReadsWhatItCan(t *testing.T) {
+	m := newMemory()
+	var b, other, fresh Book
+	b.Put(Intent{Pool: "shop", Upstream: "known:1"})
+	b.Put(Intent{Pool: "shop", Upstream: "removed:1"})
+	b.sync(t, m)
+	other.Put(Intent{Pool: "shop", Upstream: "new:1"})
+	other.Remove("shop", "removed:1")
+	other.sync(t, m)
+	known := keyOf("shop", "known:1")
+	m.refused = map[string]bool{known: true}
+	err := b.Sync(t.Context(), m)
+	if !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "loading "+known) || b.wants("shop") != "known:1 new:1" {
+		t.Errorf("wants %q, %v", b.wants("shop"), err)
+	}
+	if err := fresh.Sync(t.Context(), m); err == nil || fresh.Loaded() || fresh.wants("shop") != "new:1" {
+		t.Errorf("a fresh one wants %q, %v", fresh.wants("shop"), err)
+	}
+	m.refused = nil
+	fresh.sync(t, m)
+	if !fresh.Loaded() || fresh.wants("shop") != "known:1 new:1" {
+		t.Errorf("in the end, loaded %v, wants %q", fresh.Loaded(), fresh.wants("shop"))
+	}
+}
+
+// TestBookWritesWhatItCan: what cannot be stored is kept, and keeps nothing else from
+// being stored, nor what is there from being heeded.
+func TestBookWritesWhatItCan(t *testing.T) {
+	m := newMemory()
+	var b, other Book
+	other.Put(Intent{Pool: "shop", Upstream: "new:1"})
+	other.sync(t, m)
+	refused := keyOf("shop", "refused:1")
+	m.refused = map[string]bool{refused: true}
+	b.Put(Intent{Pool: "shop", Upstream: "refused:1"})
+	const others = 10
+	for i := range others {
+		b.Put(Intent{Pool: "blog", Upstream: fmt.Sprint(i)})
+	}
+	err := b.Sync(t.Context(), m)
+	if !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "storing "+refused) {
+		t.Errorf("got %v", err)
+	}
+	if b.wants("shop") != "new:1 refused:1" || !b.Pending() || len(m.files) != 1+others {
+		t.Errorf("wants %q, pending %v, stored %d", b.wants("shop"), b.Pending(), len(m.files))
+	}
+	m.refused = nil
+	b.sync(t, m)
+	if b.Pending() || len(m.files) != 2+others {
+		t.Errorf("in the end, pending %v, stored %d", b.Pending(), len(m.files))
+	}
+}
+
+// TestBookOutOfTime: a storage that does not heed the time there is keeps none of what
+// it has not been asked of from being wanted.
+func TestBookOutOfTime(t *testing.T) {
+	m := newMemory()
+	var b Book
+	b.Put(Intent{Pool: "shop", Upstream: "a:1"})
+	b.Put(Intent{Pool: "shop", Upstream: "b:1"})
+	b.Put(Intent{Pool: "shop", Upstream: "c:1"})
+	b.sync(t, m)
+	ctx, cancel := context.WithCancel(t.Context())
+	loads := 0
+	m.loading = func() { loads++; cancel() }
+	if err := b.Sync(ctx, m); !errors.Is(err, context.Canceled) || loads != 1 || b.wants("shop") != "a:1 b:1 c:1" {
+		t.Errorf("wants %q after %d loads, %v", b.wants("shop"), loads, err)
+	}
+}
+
+// TestBookWaitsNoLonger: another one that hangs costs no more than the time there is.
+func TestBookWaitsNoLonger(t *testing.T) {
+	m := newMemory()
+	m.set(nil, true)
+	var b Book
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	hanging, release := context.WithCancel(t.Context())
+	defer release()
+	wg.Go(func() { _ = b.Sync(hanging, m) })
+	for m.timesAsked() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	done := make(chan error, 1)
+	wg.Go(func() { done <- b.Sync(ctx, m) })
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.DeadlineExceeded) || m.timesAsked() != 1 {
+			t.Errorf("asked %d times, got %v", m.timesAsked(), err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it waits for the one that hangs")
+	}
+	m.set(nil, false)
+	release()
+	b.sync(t, m)
+}
+
 // TestBookInUse: orders while the storage is asked are not lost.
 func TestBookInUse(t *testing.T) {
 	m := newMemory()
@@ -271,6 +443,38 @@ func TestSyncerOfSlowStorage(t *testing.T) {
 		})
 	}
 	new(Syncer).Stop() // without Start
+}
+
+// TestSettleAfterStop: where nobody tells the storage, there is nothing to wait for.
+func TestSettleAfterStop(t *testing.T) {
+	settlesAtOnce := func(t *testing.T, s *Syncer) {
+		t.Helper()
+		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if start := time.Now(); s.Settle(ctx) || time.Since(start) != 0 {
+			t.Errorf("settled after %v", time.Since(start))
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSyncer(newMemory(), time.Second)
+		synctest.Wait()
+		s.Stop()
+		settlesAtOnce(t, s)
+		settlesAtOnce(t, &Syncer{Book: new(Book)}) // without Start
+	})
+	synctest.Test(t, func(t *testing.T) { // one that waits already
+		s, _ := newSyncer(newMemory(), time.Second)
+		synctest.Wait()
+		s.timer.Stop()
+		s.timer = time.AfterFunc(0, func() {}) // a turn that Stop is ahead of
+		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
+		var wg sync.WaitGroup
+		wg.Go(func() { s.Settle(t.Context()) })
+		synctest.Wait()
+		s.Stop()
+		wg.Wait()
+	})
 }
 
 // TestAdmits: an address is let through in whichever way it is written.

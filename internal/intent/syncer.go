@@ -89,23 +89,30 @@ const (
 )
 
 // now has the storage asked at once. It returns what is closed after that, or after
-// one time that is under way.
+// one time that is under way; nil if it is not asked any more, or not yet.
 func (s *Syncer) now() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.timer != nil && !s.stopped {
-		s.timer.Reset(0)
+	if s.timer == nil || s.stopped {
+		return nil
 	}
+	s.timer.Reset(0)
 	return s.synced
 }
 
-// Settle has the storage told at once, and waits until it is, or ctx is done. It
-// reports whether the storage knows of everything.
+// Settle has the storage told at once, and waits until it is, ctx is done, or Stop is
+// called: after that, nobody tells it. It reports whether the storage knows of
+// everything.
 func (s *Syncer) Settle(ctx context.Context) bool {
 	const times = 2 // one may be under way already
 	for i := 0; i < times && s.Pending(); i++ {
+		synced := s.now()
+		if synced == nil {
+			break
+		}
 		select {
-		case <-s.now():
+		case <-synced:
+		case <-s.ctx.Done(): // what was planned may have been called off
 		case <-ctx.Done():
 			return false
 		}

@@ -1,7 +1,9 @@
 package operator
 
 import (
+	"context"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -19,10 +21,12 @@ type Events struct {
 	app *caddyevents.App
 	ctx caddy.Context
 
-	mu     sync.Mutex
-	queue  []event
-	active bool
-	done   sync.WaitGroup
+	mu    sync.Mutex
+	queue []event
+	// idle is closed when the goroutine ends; nil while there is none.
+	idle chan struct{}
+	// started is set once all apps of the config have started, and stopped by Stop.
+	started, stopped bool
 }
 
 type event struct {
@@ -34,21 +38,46 @@ type event struct {
 // hangs must not fill the memory.
 const maxEvents = 1000
 
+// stopPatience is how long Stop waits for a handler. One that reloads Caddy waits for
+// Stop itself, so this must come to an end; and one that is quick is let finish before
+// the config that it belongs to is gone.
+const stopPatience = time.Second
+
 // NewEvents returns what emits events in the name of ctx.
 func NewEvents(ctx caddy.Context) (*Events, error) {
 	app, err := ctx.App("events")
 	if err != nil {
 		return nil, err
 	}
-	return &Events{app: app.(*caddyevents.App), ctx: ctx}, nil
+	e := &Events{app: app.(*caddyevents.App), ctx: ctx}
+	return e, e.app.On("started", e)
 }
 
-// Stop waits for the events that are being emitted; those that wait are left out.
+// Handle implements caddyevents.Handler: Caddy tells that all apps have started. Apps
+// start in any order, and until now the one for events may still have been noting who
+// has subscribed, which must not be looked at meanwhile.
+func (e *Events) Handle(context.Context, caddy.Event) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.started = true
+	e.wake()
+	return nil
+}
+
+// Stop lets the event that is being emitted end, if that does not take long. Those that
+// wait, and those that come later, are left out.
 func (e *Events) Stop() {
 	e.mu.Lock()
-	e.queue = nil
+	e.stopped, e.queue = true, nil
+	idle := e.idle
 	e.mu.Unlock()
-	e.done.Wait()
+	if idle == nil {
+		return
+	}
+	select {
+	case <-idle:
+	case <-time.After(stopPatience):
+	}
 }
 
 func (e *Events) transition(poolName string, t pool.Transition) {
@@ -69,32 +98,38 @@ func (e *Events) state(poolName string, s pool.State) {
 }
 
 func (e *Events) emit(v event) {
-	if !e.app.ShouldEmit(v.name) {
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.queue) >= maxEvents {
+	if e.stopped || len(e.queue) >= maxEvents || e.started && !e.app.ShouldEmit(v.name) {
 		return
 	}
 	e.queue = append(e.queue, v)
-	if !e.active {
-		e.active = true
-		e.done.Go(e.drain)
+	e.wake()
+}
+
+// wake has the goroutine run if there is something to emit. Caller must hold e.mu.
+func (e *Events) wake() {
+	if e.started && e.idle == nil && len(e.queue) > 0 {
+		e.idle = make(chan struct{})
+		go e.drain()
 	}
 }
 
 func (e *Events) drain() {
-	for {
-		e.mu.Lock()
-		if len(e.queue) == 0 {
-			e.active = false
-			e.mu.Unlock()
-			return
-		}
-		v := e.queue[0]
-		e.queue = e.queue[1:]
-		e.mu.Unlock()
+	for v, ok := e.next(); ok; v, ok = e.next() {
 		e.app.Emit(e.ctx, v.name, v.data)
 	}
+}
+
+// next takes an event from the queue, or tells that the goroutine ends.
+func (e *Events) next() (v event, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.queue) == 0 {
+		close(e.idle)
+		e.idle = nil
+		return v, false
+	}
+	v, e.queue = e.queue[0], e.queue[1:]
+	return v, true
 }

@@ -14,8 +14,10 @@ var labels = struct {
 	pools map[string]map[string]bool
 }{pools: make(map[string]map[string]bool)}
 
-// label notes that there may be series of a pool and, if one is named, an upstream.
-func label(poolName, upstream string) {
+// feed calls count, which counts in series of a pool and, if one is named, an upstream,
+// and notes that there are such. Count must look the series up: those of before may have
+// been removed. None is removed meanwhile, so that none is left that nobody knows of.
+func feed(poolName, upstream string, count func()) {
 	labels.Lock()
 	defer labels.Unlock()
 	if labels.pools[poolName] == nil {
@@ -24,6 +26,7 @@ func label(poolName, upstream string) {
 	if upstream != "" {
 		labels.pools[poolName][upstream] = true
 	}
+	count()
 }
 
 // prune removes the series of pools and upstreams that are gone.

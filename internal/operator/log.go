@@ -86,6 +86,8 @@ func logIntent(logger *zap.Logger, upstream string, on bool) {
 // Outage is what the log tells of the first request that met an outage.
 type Outage struct {
 	outage.Outage
+	// Cause is that of this request; in a pool that is down others may differ.
+	Cause    cause.Cause
 	Fate     cause.Fate
 	Upstream string
 	Err      error

@@ -30,7 +30,8 @@ var (
 	}, []string{"pool", "outcome"})
 	responses = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_no_healthy_upstream_responses_total",
-		Help: "Responses to requests that no upstream answered.",
+		Help: "Responses to requests that no upstream answered. The status is that of the outage, " +
+			"although gRPC, event streams and preflights are sent another one.",
 	}, []string{"cause", "format", "status"})
 )
 
@@ -88,22 +89,27 @@ func gauge(desc *prometheus.Desc, on bool, labels ...string) prometheus.Metric {
 	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 }
 
-// CountResponse counts a response to a request that no upstream answered.
+// CountResponse counts a response to a request that no upstream answered. The status is
+// that of the outage, whichever the protocol of the client has it sent.
 func CountResponse(c cause.Cause, f represent.Format, status int) {
 	responses.WithLabelValues(string(c), string(f), strconv.Itoa(status)).Inc()
 }
 
 // countTransition counts a change of an upstream.
 func countTransition(poolName string, t pool.Transition) {
-	label(poolName, t.Upstream)
-	transitions.WithLabelValues(poolName, t.Upstream, t.To.String(), string(t.Cause)).Inc()
+	feed(poolName, t.Upstream, func() {
+		transitions.WithLabelValues(poolName, t.Upstream, t.To.String(), string(t.Cause)).Inc()
+	})
 }
 
 // measure has o tell the metrics what is to be counted.
 func measure(o *pool.Options) {
-	label(o.Name, "")
-	probed := probes.WithLabelValues(o.Name)
-	o.OnProbe = func(d time.Duration) { probed.Observe(d.Seconds()) }
 	name := o.Name
-	o.OnHold = func(outcome pool.Outcome) { holds.WithLabelValues(name, string(outcome)).Inc() }
+	feed(name, "", func() { probes.WithLabelValues(name) }) // there from the first scrape on
+	o.OnProbe = func(d time.Duration) {
+		feed(name, "", func() { probes.WithLabelValues(name).Observe(d.Seconds()) })
+	}
+	o.OnHold = func(outcome pool.Outcome) {
+		feed(name, "", func() { holds.WithLabelValues(name, string(outcome)).Inc() })
+	}
 }

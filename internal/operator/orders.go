@@ -10,9 +10,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/healthpool/caddy-healthpool/internal/intent"
+	"github.com/healthpool/caddy-healthpool/internal/option"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
@@ -35,6 +34,7 @@ func (o order) serve(w http.ResponseWriter, r *http.Request, name string) error 
 	if err != nil {
 		return err
 	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxOrder)
 	wanted, err := o.read(r, p)
 	if err != nil {
 		return err
@@ -90,10 +90,8 @@ func readMaintenance(r *http.Request, p *pool.Status) (intent.Intent, error) {
 		return wanted, nil
 	}
 	var m closing
-	decoder := json.NewDecoder(io.LimitReader(r.Body, maxOrder))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&m); err != nil && !errors.Is(err, io.EOF) {
-		return wanted, apiError(http.StatusBadRequest, `body: must be JSON such as {"message": "…", "until": "2026-11-22T18:00:00Z"}: %w`, err)
+	if err := decode(r.Body, &m); err != nil {
+		return wanted, err
 	}
 	if len(m.Message) > maxMessage {
 		return wanted, apiError(http.StatusBadRequest, "message: must be at most %d bytes, got %d", maxMessage, len(m.Message))
@@ -110,12 +108,31 @@ func readMaintenance(r *http.Request, p *pool.Status) (intent.Intent, error) {
 	return wanted, err
 }
 
+// decode reads the body of an order; an empty one leaves m as it is.
+func decode(body io.Reader, m *closing) error {
+	decoder := json.NewDecoder(body)
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(m)
+	if err == nil { // then that must have been all
+		if _, err = decoder.Token(); err == nil {
+			err = errors.New("there is more after it")
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return apiError(http.StatusRequestEntityTooLarge, "body: must be at most %d bytes", tooLarge.Limit)
+	}
+	return apiError(http.StatusBadRequest, `body: must be JSON such as {"message": "…", "until": "2026-11-22T18:00:00Z"}: %w`, err)
+}
+
 func prefixes(ranges []string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, r := range ranges {
-		prefix, err := caddyhttp.CIDRExpressionToPrefix(r)
+		prefix, err := option.Prefix("allow", r)
 		if err != nil {
-			return nil, apiError(http.StatusBadRequest, "allow: must be IP addresses or ranges such as 10.0.0.0/8, got %q", r)
+			return nil, apiError(http.StatusBadRequest, "%w", err)
 		}
 		out = append(out, prefix)
 	}

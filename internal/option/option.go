@@ -4,9 +4,12 @@ package option
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // Positive wants a duration above zero.
@@ -52,6 +55,22 @@ func OneOf(name, value string, words ...string) error {
 
 // IsStatus tells whether s is a status or, as its first digit, a class of them.
 func IsStatus(s int) bool { return s >= 1 && s <= 5 || s >= 100 && s <= 599 }
+
+// Prefix reads an IP address or a range. One of IPv4 that is written as IPv6, such as
+// ::ffff:10.0.0.0/104, is made one of IPv4: addresses are compared as that, and it would
+// have nobody in it.
+func Prefix(name, value string) (netip.Prefix, error) {
+	const mapped = 96 // bits before an IPv4 address
+	prefix, err := caddyhttp.CIDRExpressionToPrefix(value)
+	isMapped := prefix.Addr().Is4In6()
+	switch {
+	case err != nil, isMapped && prefix.Bits() < mapped: // more than IPv4 has
+		return netip.Prefix{}, fmt.Errorf("%s: must be IP addresses or ranges such as 10.0.0.0/8, got %q", name, value)
+	case isMapped:
+		return netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapped), nil
+	}
+	return prefix, nil
+}
 
 // Default sets a value that was left out.
 func Default[T comparable](value *T, def T) {

@@ -1,6 +1,7 @@
 package option
 
 import (
+	"strconv"
 	"testing"
 	"time"
 )
@@ -25,6 +26,24 @@ func TestErrors(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}
+
+func TestPrefix(t *testing.T) {
+	for value, want := range map[string]string{
+		"10.0.0.0/8": "10.0.0.0/8", "192.0.2.7": "192.0.2.7/32", "2001:db8::/32": "2001:db8::/32", "::/0": "::/0",
+		"::ffff:10.0.0.0/104": "10.0.0.0/8", "::ffff:192.0.2.7": "192.0.2.7/32", "::ffff:0:0/96": "0.0.0.0/0",
+		"::ffff:0:0/95": "", "office": "", "": "", "10.0.0.0/33": "", "10.0.0.1:80": "",
+	} {
+		got, err := Prefix("allow", value)
+		switch {
+		case want == "":
+			if rule := "allow: must be IP addresses or ranges such as 10.0.0.0/8, got " + strconv.Quote(value); err == nil || err.Error() != rule {
+				t.Errorf("%q: got %v, want %s", value, err, rule)
+			}
+		case err != nil || got.String() != want:
+			t.Errorf("%q: got %v %v, want %s", value, got, err, want)
 		}
 	}
 }

@@ -120,12 +120,17 @@ func (l *Log) Close() {
 	}
 }
 
-// PollAfter is in how many seconds a page should ask again, in an outage of this
-// age: soon at first, because most outages are short restarts, and then ever more
-// slowly.
-func PollAfter(age time.Duration) int {
-	const fraction, longest = 4, 30 * time.Second
-	return Seconds(min(age/fraction, longest))
+// PollAfter is in how many seconds a page should ask again, in an outage of this age:
+// soon, because an answer costs next to nothing and somebody waits for it; after hours
+// more slowly, and so that all who wait together ask at most 500 times a second.
+func PollAfter(age time.Duration, waiting int) int {
+	const (
+		fraction, soon    = 4, 5 * time.Second
+		patience, longest = 120, 30 * time.Second
+		perSecond         = 500
+	)
+	after := max(min(age/fraction, soon), age/patience, time.Duration(waiting)*time.Second/perSecond)
+	return Seconds(min(after, longest))
 }
 
 // longest is the most that clients are told to wait, unless the end is known.

@@ -82,13 +82,24 @@ func TestCloseLosesNothing(t *testing.T) {
 
 func TestPollAfter(t *testing.T) {
 	for _, tt := range []struct {
-		age  time.Duration
-		want int
+		age     time.Duration
+		waiting int
+		want    int
 	}{
-		{0, 1}, {4 * time.Second, 1}, {5 * time.Second, 2}, {time.Minute, 15}, {time.Hour, 30},
+		{0, 0, 1},
+		{4 * time.Second, 0, 1},
+		{5 * time.Second, 0, 2},
+		{time.Minute, 0, 5},
+		{10 * time.Minute, 0, 5},
+		{20 * time.Minute, 0, 10},
+		{time.Hour, 0, 30},
+		{24 * time.Hour, 0, 30},
+		{0, 400, 1},
+		{time.Minute, 5000, 10},
+		{time.Minute, 1_000_000, 30},
 	} {
-		if got := PollAfter(tt.age); got != tt.want {
-			t.Errorf("after %v: got %d, want %d", tt.age, got, tt.want)
+		if got := PollAfter(tt.age, tt.waiting); got != tt.want {
+			t.Errorf("after %v, with %d waiting: got %d, want %d", tt.age, tt.waiting, got, tt.want)
 		}
 	}
 }

@@ -36,6 +36,7 @@ func assemble() string {
 	compact := strings.ReplaceAll(strings.TrimSpace(pageSource), ">\n<", "><")
 	return strings.NewReplacer(
 		"{{style}}", string(rune(styleSlot)), "{{details}}", string(rune(detailsSlot)),
+		"{{logo}}", string(rune(logoSlot)), "{{links}}", string(rune(linksSlot)),
 		"{{script}}", script, "{{clock}}", clock,
 	).Replace(compact)
 }

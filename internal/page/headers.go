@@ -20,12 +20,13 @@ const usualVary = "Accept, Accept-Language, Sec-Fetch-Dest"
 
 // vary adds to what the response varies by already.
 func (p *Page) vary(there []string) string {
-	if len(there) == 0 && len(p.options.CORS) == 0 {
+	tellsApart := slices.ContainsFunc(p.options.CORS, func(o string) bool { return o != anyOrigin })
+	if len(there) == 0 && !tellsApart {
 		return usualVary
 	}
 	all := strings.Join(there, ", ")
 	names := varies
-	if len(p.options.CORS) > 0 {
+	if tellsApart {
 		names = append(slices.Clone(varies), "Origin")
 	}
 	for _, name := range names {
@@ -53,7 +54,7 @@ const anyOrigin = "*"
 
 func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
-	if origin == anyOrigin || err == nil && origin == u.Scheme+"://"+u.Host && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
+	if origin == anyOrigin || err == nil && origin == u.Scheme+"://"+u.Host && u.Host != "" && !strings.Contains(u.Host, "*") && (u.Scheme == "https" || u.Scheme == "http") {
 		return nil
 	}
 	return fmt.Errorf("cors: must be an origin such as https://app.example.com, without a path, or *, got %q", origin)

@@ -27,7 +27,8 @@ func TestVary(t *testing.T) {
 		{nil, []string{"Origin", "accept,Cookie"}, "Origin, accept,Cookie, Accept-Language, Sec-Fetch-Dest"},
 		{nil, []string{"*"}, "*"},
 		{nil, []string{""}, usual},
-		{[]string{"*"}, nil, usual + ", Origin"},
+		{[]string{"*"}, nil, usual},
+		{[]string{"*", "https://a.example"}, nil, usual + ", Origin"},
 		{[]string{"https://a.example"}, []string{"Cookie"}, "Cookie, " + usual + ", Origin"},
 		{[]string{"https://a.example"}, []string{"origin"}, "origin, " + usual},
 	} {

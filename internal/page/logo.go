@@ -31,7 +31,7 @@ func readLogo(name string) (template.URL, error) {
 	}
 	kind := imageType(image)
 	if kind == "" {
-		return "", fmt.Errorf("logo: %s: must be an SVG or PNG image", name)
+		return "", fmt.Errorf("logo: %s: must be a PNG image, or an SVG with xmlns=%q", name, svgElement.Space)
 	}
 	return template.URL("data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(image)), nil //nolint:gosec // base64 escapes it
 }

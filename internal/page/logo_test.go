@@ -99,7 +99,7 @@ func TestLogoRefused(t *testing.T) {
 	if err := jpeg.Encode(&photo, picture(8, 8), nil); err != nil {
 		t.Fatal(err)
 	}
-	const kind, size = "must be an SVG or PNG image", "must be at most 32 KiB"
+	const kind, size = "must be a PNG image, or an SVG with xmlns=\"http://www.w3.org/2000/svg\"", "must be at most 32 KiB"
 	for _, c := range []struct {
 		name, want, content string
 	}{

@@ -98,7 +98,16 @@ func (l Link) validate() error {
 // isSafe tells whether following a link does nothing but open it.
 func isSafe(l Link) bool {
 	u, err := url.Parse(l.URL)
-	return err == nil && slices.Contains([]string{"https", "http", "mailto", "tel"}, u.Scheme)
+	if err != nil {
+		return false
+	}
+	switch u.Scheme { // in lower case already
+	case "https", "http":
+		return u.Host != ""
+	case "mailto", "tel":
+		return u.Opaque != ""
+	}
+	return false
 }
 
 func (o *Options) checkLanguages() error {

@@ -13,7 +13,8 @@ import (
 type Page struct {
 	options Options
 	links   []safeLink
-	logo    template.URL
+	// logo and linksMarkup are the same in every page, and not kept in each.
+	logo, linksMarkup string
 
 	tags    []string
 	chooser *words.Chooser
@@ -46,11 +47,14 @@ func New(o Options) (*Page, error) {
 		p.style += logoStyle
 	}
 	p.policy, p.policyPoll, p.policyResend = policy(p.style, false, false), policy(p.style, true, false), policy(p.style, true, true)
+	p.linksMarkup = markup(linksMarkup, p.links)
 	var err error
 	if o.Logo != "" {
-		if p.logo, err = readLogo(o.Logo); err != nil {
+		image, err := readLogo(o.Logo)
+		if err != nil {
 			return nil, err
 		}
+		p.logo = markup(logoMarkup, image)
 	}
 	if o.Template != "" {
 		if p.own, err = p.readTemplate(o.Template); err != nil {
@@ -58,6 +62,20 @@ func New(o Options) (*Page, error) {
 		}
 	}
 	return p, nil
+}
+
+var (
+	logoMarkup  = template.Must(template.New("logo").Parse(`<img src="{{.}}" alt="">`))
+	linksMarkup = template.Must(template.New("links").Parse(`{{range .}}<a href="{{.URL}}"><bdi>{{.Label}}</bdi></a>{{end}}`))
+)
+
+// markup executes a template that has no way to fail.
+func markup(t *template.Template, data any) string {
+	var b bytes.Buffer
+	if err := t.Execute(&b, data); err != nil {
+		panic(err)
+	}
+	return b.String()
 }
 
 // Languages are the tags of the languages that p has.

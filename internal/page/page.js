@@ -4,7 +4,6 @@
 const main = document.querySelector("main")
 const status = main.querySelector("[role]")
 const when = main.querySelector(".when")
-const go = main.querySelector(".do a")
 const stop = main.querySelector("button:not(.go)")
 const resend = main.querySelector("button.go")
 const text = main.dataset
@@ -71,8 +70,8 @@ const back = () => {
 
 const open = () => {
 	if (isForm) {
-		document.title = main.querySelector("h1").textContent = text.back
-		go.hidden = on = false
+		document.title = text.back
+		on = false
 		// Nothing was sent, and the visitor asks for it: the browser sends the
 		// form again.
 		if (resend) {
@@ -94,13 +93,11 @@ stop.onclick = () => {
 	found = false
 	clearTimeout(timer)
 	stop.textContent = on ? text.stop : text.resume
-	go.hidden = isForm && on
 	say(on ? text.watching : "")
 	soon()
 }
 document.onvisibilitychange = ononline = soon
 stop.hidden = false
-go.hidden = isForm
 say(text.watching)
 wait(jitter(opened ? growing(opened) : Math.min(text.after || 2, 4)))
 }

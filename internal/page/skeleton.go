@@ -2,7 +2,6 @@ package page
 
 import (
 	"bytes"
-	"html/template"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +27,8 @@ const (
 	clockSlot
 	detailsSlot
 	styleSlot
+	logoSlot
+	linksSlot
 )
 
 // piece is text as it stands, and the slot that follows.
@@ -64,15 +65,8 @@ func isSlot(r rune) bool { return r >= 0xFDD0 && r <= 0xFDEF }
 // fill writes what belongs into a slot.
 func (p *Page) fill(b *bytes.Buffer, s slot, n *Notice) {
 	switch s {
-	case none:
-	case serviceSlot:
-		escape(b, n.service)
-	case messageSlot:
-		escape(b, n.Message)
-	case referenceSlot:
-		escape(b, n.Reference)
-	case pollSlot:
-		escape(b, n.Poll)
+	case serviceSlot, messageSlot, referenceSlot, pollSlot:
+		escape(b, n.text(s))
 	case afterSlot:
 		b.Write(strconv.AppendInt(b.AvailableBuffer(), int64(n.RetryAfter), 10))
 	case untilSlot:
@@ -83,8 +77,36 @@ func (p *Page) fill(b *bytes.Buffer, s slot, n *Notice) {
 		if n.Details != nil {
 			n.Details.write(b)
 		}
+	default:
+		b.WriteString(p.fixed(s))
+	}
+}
+
+// text is what the notice has for a slot.
+func (n *Notice) text(s slot) string {
+	switch s {
+	case serviceSlot:
+		return n.service
+	case messageSlot:
+		return n.Message
+	case referenceSlot:
+		return n.Reference
+	default:
+		return n.Poll
+	}
+}
+
+// fixed is what the page has for a slot, in every answer.
+func (p *Page) fixed(s slot) string {
+	switch s {
 	case styleSlot:
-		b.WriteString(p.style)
+		return p.style
+	case logoSlot:
+		return p.logo
+	case linksSlot:
+		return p.linksMarkup
+	default:
+		return ""
 	}
 }
 
@@ -101,9 +123,6 @@ type view struct {
 
 	Service, Message, Reference, Poll, After, Clock string
 
-	Logo  template.URL
-	Links []safeLink
-
 	Reason, Fate, Watching, Action, Resend string
 	When                                   *sentence
 }
@@ -119,7 +138,7 @@ type sentence struct {
 func (p *Page) view(s shape) *view {
 	w := p.words[s.lang]()
 	v := &view{
-		Lang: p.tags[s.lang], Dir: "ltr", Words: w, Form: s.form, Logo: p.logo, Links: p.links,
+		Lang: p.tags[s.lang], Dir: "ltr", Words: w, Form: s.form,
 		Service: serviceSlot.where(s.service), Message: messageSlot.where(s.message),
 		Reference: referenceSlot.where(s.reference), Poll: pollSlot.where(s.polled),
 		After: afterSlot.where(s.after), Clock: string(rune(clockSlot)),

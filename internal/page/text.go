@@ -19,7 +19,10 @@ func (p *Page) writeText(b *bytes.Buffer, n *Notice, method string) {
 		fmt.Fprintln(b, n.Message)
 	}
 	fmt.Fprintln(b, outcome(n, method))
-	if n.RetryAfter > 0 {
+	switch {
+	case n.Planned && !n.Until.IsZero():
+		fmt.Fprintf(b, "Try again after %s.\n", n.Until.Format("2006-01-02 15:04 UTC"))
+	case n.RetryAfter > 0:
 		fmt.Fprintf(b, "Try again in %s.\n", n.wait())
 	}
 	for _, l := range p.links {

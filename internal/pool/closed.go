@@ -12,6 +12,9 @@ import (
 // requests but those of the clients that are let through.
 func (p *Pool) Intend(drained map[string]bool, closed *intent.Intent) {
 	wasClosed := p.closed.Swap(closed) != nil
+	if wasClosed && closed == nil {
+		p.opened.Store(time.Now().UnixNano())
+	}
 	p.mu.Lock()
 	before := p.drained
 	p.drained = drained

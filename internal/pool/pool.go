@@ -57,7 +57,7 @@ type Options struct {
 	// OnIntent of each upstream that is drained, or no more, and of the pool,
 	// without an upstream, that is closed or opened. OnProbe is told how long each
 	// check took, OnHold how the waiting of each request that was held ended. All
-	// may be nil, and all but OnHold are called only while the pool runs.
+	// may be nil, and are called only while the pool runs.
 	OnTransition func(Transition)
 	OnState      func(State)
 	OnSource     func(source string, err error)
@@ -109,8 +109,10 @@ type Pool struct {
 	attendant atomic.Pointer[Prober]
 	// running is whether a running config reports what changes here.
 	running atomic.Bool
-	// closed is set while the pool is in maintenance.
+	// closed is set while the pool is in maintenance; opened is when it last ended
+	// (of time.UnixNano).
 	closed atomic.Pointer[intent.Intent]
+	opened atomic.Int64
 	// asked is when requests that wait had all checked last (of balance.Now).
 	asked atomic.Int64
 
@@ -251,7 +253,7 @@ func (p *Pool) refreshNow() (changed State) {
 	v := p.view.Load()
 	p.mu.Unlock()
 	if before.down() && !v.down() {
-		if !before.outage.IsZero() {
+		if !before.outage.IsZero() && len(before.serving) > 0 { // and not for want of any
 			p.visitors.ended(now.Sub(before.outage))
 		}
 		v.askOthers()
@@ -269,9 +271,10 @@ func (p *Pool) report(t *Transition) {
 	}
 }
 
-// reportHold tells the owner how the waiting of a request ended.
+// reportHold tells the owner how the waiting of a request ended. Requests may come
+// before the pool runs, while OnHold is still being set.
 func (p *Pool) reportHold(o Outcome) {
-	if p.OnHold != nil {
+	if p.running.Load() && p.OnHold != nil {
 		p.OnHold(o)
 	}
 }

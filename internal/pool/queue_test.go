@@ -242,3 +242,37 @@ func TestLeavingMakesRoom(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// TestHoldsAreReportedWhileRunning: requests may come before the pool is started, while
+// what is to be told of them is still being set.
+func TestHoldsAreReportedWhileRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, _ := newPool(options(), 1)
+		holdOne := func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			r := new(Request)
+			r.Enter(p)
+			p.Pick(ctx, r)
+		}
+		var early sync.WaitGroup
+		early.Go(holdOne)
+		n := 0
+		p.OnHold = func(Outcome) { n++ }
+		early.Wait()
+		if n != 0 {
+			t.Error("reported before the start")
+		}
+		p.running.Store(true) // without checks, which would end the hold
+		holdOne()
+		if n != 1 {
+			t.Errorf("%d holds were reported, want 1", n)
+		}
+		p.Stop()
+		holdOne()
+		if n != 1 {
+			t.Error("reported after the stop")
+		}
+		p.Release()
+	})
+}

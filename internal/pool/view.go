@@ -39,6 +39,8 @@ type view struct {
 	drained map[string]bool
 	// since is when this state began.
 	since time.Time
+	// upSince is when it last came back from being down, or was first seen.
+	upSince time.Time
 	// outage is when a down pool went down; zero when nobody saw it begin.
 	outage time.Time
 
@@ -110,6 +112,7 @@ func (p *Pool) date(v *view, now time.Time) {
 		v.state = Down
 	}
 	old := p.view.Load()
+	v.upSince = old.comeBack(now)
 	if old.state == v.state && !old.since.IsZero() {
 		v.since, v.outage = old.since, old.outage
 		return
@@ -122,6 +125,14 @@ func (p *Pool) date(v *view, now time.Time) {
 	case old.state != "" && !v.outage.IsZero(): // seen from the beginning
 		v.since, v.outage = now, now
 	}
+}
+
+// comeBack is since when a view that follows v is up, if it is.
+func (v *view) comeBack(now time.Time) time.Time {
+	if v.down() || v.upSince.IsZero() {
+		return now
+	}
+	return v.upSince
 }
 
 // lastChange is when one of the upstreams that count changed last; zero when

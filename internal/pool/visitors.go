@@ -69,6 +69,9 @@ const (
 	firstPace = 20
 	rampTime  = 10 * time.Second
 	ramps     = 3
+	// maxLead is how long a visitor is kept waiting at most. Anybody can ask without
+	// being one: that must not keep the others away.
+	maxLead = time.Minute
 )
 
 // admit returns when the next visitor may return to a pool with so many usable
@@ -77,6 +80,9 @@ func (v *visitors) admit(now, since time.Time, upstreams int) time.Time {
 	for {
 		last := v.turn.Load()
 		turn := max(now.UnixNano(), last)
+		if turn-now.UnixNano() > int64(maxLead) {
+			return now.Add(rand.N(maxLead))
+		}
 		doublings := min(time.Unix(0, turn).Sub(since).Seconds()/rampTime.Seconds(), ramps)
 		pace := firstPace * float64(max(1, upstreams)) * math.Exp2(max(0, doublings))
 		if v.turn.CompareAndSwap(last, turn+int64(float64(time.Second)/pace)) {
@@ -102,18 +108,24 @@ func (v *visitors) earlier() []time.Duration {
 }
 
 // Poll answers a page that asks whether the pool is back. After is, in seconds,
-// when to return if it is, and else when to ask again.
-func (p *Pool) Poll(now time.Time) (up bool, after int) {
+// when to return if it is, and else when to ask again. Admitted is whether the client
+// passes while the pool is closed.
+func (p *Pool) Poll(now time.Time, admitted bool) (up bool, after int) {
 	v, closed := p.view.Load(), p.closed.Load()
+	if admitted {
+		closed = nil
+	}
 	if v.ready(false) && closed == nil {
-		turn := p.visitors.admit(now, v.since, len(v.usable))
+		turn := p.visitors.admit(now, p.upSince(v), len(v.usable))
 		return true, int(math.Ceil(turn.Sub(now).Seconds()))
 	}
-	_, since := p.Outage()
+	since := now // it is up, but this very moment nobody may be sent there
 	if closed != nil {
 		since = closed.Since
+	} else if v.down() {
+		_, since = p.Outage()
 	}
-	after = outage.PollAfter(now.Sub(since))
+	after = outage.PollAfter(now.Sub(since), p.visitors.waiting(now))
 	after += rand.IntN(1 + after/4)
 	p.Expect(now, after)
 	return false, after
@@ -121,18 +133,34 @@ func (p *Pool) Poll(now time.Time) (up bool, after int) {
 
 // Expect counts in a visitor whose page will ask after so many seconds.
 func (p *Pool) Expect(now time.Time, after int) {
-	p.visitors.expect(now.Add(time.Duration(after) * time.Second))
+	p.visitors.expect(now.Add(time.Duration(min(after, expectedSeconds-1)) * time.Second))
 }
 
-// RetryAfter is when a client should try again, and whether the outage lasts
-// longer than others did.
-func (p *Pool) RetryAfter(now time.Time) (after time.Duration, long bool) {
-	if rest := untilOpen(p.closed.Load(), now); rest > 0 {
-		return rest, false
+// upSince is since when the pool takes requests: since it came back, or was opened.
+func (p *Pool) upSince(v *view) time.Time {
+	opened := time.Unix(0, p.opened.Load())
+	if opened.After(v.upSince) {
+		return opened
 	}
-	_, since := p.Outage()
+	return v.upSince
+}
+
+// RetryAfter is when a client should try again, and whether the outage lasts longer
+// than others did. A pool that is neither down nor closed to the client knows nothing of
+// that.
+func (p *Pool) RetryAfter(now time.Time, admitted bool) (after time.Duration, long, known bool) {
+	if closed := p.closed.Load(); closed != nil && !admitted {
+		if rest := untilOpen(closed, now); rest > 0 {
+			return rest, false, true
+		}
+		return outage.Estimate(now.Sub(closed.Since), nil, 0), false, true
+	}
+	down, since := p.Outage()
+	if !down {
+		return 0, false, false
+	}
 	earlier := p.visitors.earlier()
-	return outage.Estimate(now.Sub(since), earlier, p.nextCheck(now)), outage.IsLong(now.Sub(since), earlier)
+	return outage.Estimate(now.Sub(since), earlier, p.nextCheck(now)), outage.IsLong(now.Sub(since), earlier), true
 }
 
 // nextCheck is how long it takes until the next check, which may bring an upstream

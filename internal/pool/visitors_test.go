@@ -39,7 +39,8 @@ func TestVisitorsReturnAtPace(t *testing.T) {
 	for len(pages) > 0 {
 		now := heap.Pop(&pages).(time.Time)
 		if now.Before(up) {
-			heap.Push(&pages, now.Add(time.Duration(outage.PollAfter(now.Sub(began)))*time.Second))
+			v.expect(now.Add(time.Duration(outage.PollAfter(now.Sub(began), v.waiting(now))) * time.Second))
+			heap.Push(&pages, now.Add(time.Duration(outage.PollAfter(now.Sub(began), v.waiting(now)))*time.Second))
 			continue
 		}
 		turn := v.admit(now, up, upstreams)
@@ -113,6 +114,6 @@ func BenchmarkPoll(b *testing.B) {
 	now := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Poll(now)
+		p.Poll(now, false)
 	}
 }

@@ -1,0 +1,129 @@
+package operator
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+// handlerFunc is a handler of events.
+type handlerFunc func(caddy.Event)
+
+// Handle implements caddyevents.Handler.
+func (f handlerFunc) Handle(_ context.Context, e caddy.Event) error {
+	f(e)
+	return nil
+}
+
+// handled returns what emits events of pools to handle, once Caddy has started.
+func handled(t *testing.T, handle handlerFunc) *Events {
+	t.Helper()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	app := new(caddyevents.App)
+	if err := app.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"pool_up", "pool_down"} {
+		if err := app.On(name, handle); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &Events{app: app, ctx: ctx}
+}
+
+// begin tells e that Caddy has started.
+func begin(e *Events) { _ = e.Handle(context.Background(), caddy.Event{}) }
+
+// TestEventsBeforeTheStart: who has subscribed may not be looked at before all apps
+// have started; what changes until then is emitted afterwards.
+func TestEventsBeforeTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		e := handled(t, func(caddy.Event) { n++ })
+		var early sync.WaitGroup
+		early.Go(func() { e.state("shop", pool.Down) })
+		if err := e.app.Start(); err != nil {
+			t.Fatal(err)
+		}
+		early.Wait()
+		synctest.Wait()
+		if n != 0 {
+			t.Errorf("%d events were emitted before the start", n)
+		}
+		begin(e)
+		synctest.Wait()
+		if n != 1 {
+			t.Errorf("%d events were emitted, want 1", n)
+		}
+	})
+}
+
+// TestEventsStop: a handler that is quick is waited for, one that hangs only for a
+// while, and what waited behind it is left out.
+func TestEventsStop(t *testing.T) {
+	for name, tt := range map[string]struct{ takes, stop time.Duration }{
+		"quick": {stopPatience / 2, stopPatience / 2},
+		"hangs": {time.Hour, stopPatience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := 0
+				e := handled(t, func(caddy.Event) { n++; time.Sleep(tt.takes) })
+				begin(e)
+				e.state("shop", pool.Down)
+				e.state("shop", pool.Up)
+				synctest.Wait()
+				begun := time.Now()
+				e.Stop()
+				if took := time.Since(begun); took != tt.stop {
+					t.Errorf("it took %v, want %v", took, tt.stop)
+				}
+				time.Sleep(tt.takes)
+				synctest.Wait()
+				if n != 1 {
+					t.Errorf("%d events were emitted, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// TestEventsStopInHandler: a handler may end what calls it, as one does that reloads
+// Caddy.
+func TestEventsStopInHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var e *Events
+		over := make(chan bool)
+		e = handled(t, func(caddy.Event) { e.Stop(); close(over) })
+		begin(e)
+		e.state("shop", pool.Down)
+		<-over
+		synctest.Wait()
+		e.Stop()
+	})
+}
+
+// TestEventsAfterStop: what is told after the stop, by a request that goes on, is not
+// emitted.
+func TestEventsAfterStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		e := handled(t, func(caddy.Event) { n++ })
+		begin(e)
+		e.Stop()
+		e.state("shop", pool.Down)
+		synctest.Wait()
+		if n != 0 {
+			t.Errorf("%d events were emitted", n)
+		}
+		e.Stop()
+	})
+}

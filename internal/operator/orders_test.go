@@ -1,0 +1,53 @@
+package operator
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/healthpool/caddy-healthpool/internal/pool"
+)
+
+// TestReadMaintenance checks what a body may be: one order, or nothing.
+func TestReadMaintenance(t *testing.T) {
+	padding := strings.Repeat(" ", maxOrder)
+	for _, tt := range []struct {
+		body   string
+		status int // 0 for an order
+	}{
+		{"", 0},
+		{" \n", 0},
+		{`{"message":"x"}` + "\r\n", 0},
+		{`{"message":"x"}` + padding[:1000], 0},
+		{`{"message":"x"} x`, http.StatusBadRequest},
+		{`{"message":"x"}}`, http.StatusBadRequest},
+		{`{"message":"x"}{"message":"y"}`, http.StatusBadRequest},
+		{`{"message":"x"} null`, http.StatusBadRequest},
+		{`{"message":"x"`, http.StatusBadRequest},
+		{`{"message":"` + padding + `"}`, http.StatusRequestEntityTooLarge},
+		{`{"message":"x"}` + padding, http.StatusRequestEntityTooLarge},
+		{padding + `{"message":"x"}`, http.StatusRequestEntityTooLarge},
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(tt.body))
+		r.Body = http.MaxBytesReader(httptest.NewRecorder(), r.Body, maxOrder)
+		got, err := readMaintenance(r, &pool.Status{Name: "shop"})
+		refused, _ := errors.AsType[caddy.APIError](err)
+		if refused.HTTPStatus != tt.status || tt.status == 0 && (err != nil || got.Pool != "shop") {
+			t.Errorf("%.40q: got %v %v, want status %d", tt.body, got, err, tt.status)
+		}
+	}
+}
+
+// TestReadMaintenanceOfMapped checks that clients of IPv4 are let through however their
+// range is written.
+func TestReadMaintenanceOfMapped(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"allow":["::ffff:10.0.0.0/104"]}`))
+	got, err := readMaintenance(r, new(pool.Status))
+	if err != nil || len(got.Allow) != 1 || got.Allow[0].String() != "10.0.0.0/8" {
+		t.Errorf("got %v %v", got.Allow, err)
+	}
+}

@@ -1,0 +1,165 @@
+package healthpool_test
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestPollFloodKeepsNobodyAway checks that whoever asks all the time does not make
+// visitors wait.
+func TestPollFloodKeepsNobodyAway(t *testing.T) {
+	b := newBackend(t, "hello")
+	s := run(t, "healthpool "+b.addr)
+	await(t, "the pool is up", func() bool { return s.poll("/", "x").status == http.StatusNoContent })
+	for range 20_000 {
+		s.poll("/", "x")
+	}
+	for range 10 {
+		if after, _ := strconv.Atoi(s.poll("/", "x").header.Get("Retry-After")); after > 61 {
+			t.Fatalf("a visitor is to wait for %d s", after)
+		}
+	}
+}
+
+// TestRetryAfterIsNotUptime checks that a request that fails on a pool that is well
+// is told of that, and not of how long the pool has been so.
+func TestRetryAfterIsNotUptime(t *testing.T) {
+	b := newBackendFunc(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	s := run(t, "healthpool "+b.addr)
+	await(t, "the pool is up", func() bool { return s.poolState() == "up" })
+	time.Sleep(4 * time.Second) // the uptime that must not count
+	if got := s.do(http.MethodPost, "/", "{}", acceptProblem...).problem(t); got.RetryAfter != 1 {
+		t.Errorf("retry_after %d, want 1", got.RetryAfter)
+	}
+}
+
+// poolState is the state of the only pool.
+func (s *site) poolState() string {
+	s.t.Helper()
+	body := s.adminDo(http.MethodGet, "/healthpool/pools").body
+	_, rest, _ := strings.Cut(body, `"state":"`)
+	state, _, _ := strings.Cut(rest, `"`)
+	return state
+}
+
+// TestInterceptWithPass checks that what is intercepted reaches the page in
+// handle_errors, too.
+func TestInterceptWithPass(t *testing.T) {
+	b := newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) })
+	s := run(t, "no_healthy_upstream {\nintercept 5xx\npass\n}\nreverse_proxy "+b.addr+"\nhandle_errors {\nno_healthy_upstream\n}")
+	got := s.get("/", acceptProblem...)
+	p := got.problem(t)
+	expect(t, got, map[string]bool{
+		"status": got.status == http.StatusServiceUnavailable, "cause": p.Cause == "destination_unavailable", "fate": p.RequestFate == "unknown",
+	})
+}
+
+// TestPollInHandleErrors checks that a page from handle_errors is told to ask again
+// ever more slowly, whatever the status that visitors get.
+func TestPollInHandleErrors(t *testing.T) {
+	s := run(t, "reverse_proxy "+deadAddress(t)+"\nhandle_errors {\nno_healthy_upstream {\nstatus 500\n}\n}")
+	s.get("/", "Accept", "text/html")
+	await(t, "it is to ask more slowly", func() bool {
+		got := s.poll("/", "direct")
+		after, _ := strconv.Atoi(got.header.Get("Retry-After"))
+		return got.status == http.StatusServiceUnavailable && after >= 2
+	})
+}
+
+// TestFullInHandleErrors checks that the cause is the same there.
+func TestFullInHandleErrors(t *testing.T) {
+	release := make(chan struct{})
+	b := newBackendFunc(t, func(http.ResponseWriter, *http.Request) { <-release })
+	defer close(release)
+	s := run(t, "reverse_proxy {\ndynamic healthpool {\nupstream "+b.addr+" {\nmax_requests 1\n}\nhold off\n}\nlb_policy health_aware\n}\nhandle_errors {\nno_healthy_upstream\n}")
+	await(t, "the pool is up", func() bool { return s.poolState() == "up" })
+	go func() { _, _ = s.try(t.Context(), http.MethodGet, "/", "") }()
+	await(t, "it is full", func() bool {
+		return strings.Contains(s.adminDo(http.MethodGet, "/healthpool/pools").body, `"in_flight":1`)
+	})
+	if p := s.get("/", acceptProblem...).problem(t); p.Cause != "connection_limit_reached" {
+		t.Errorf("cause %s", p.Cause)
+	}
+}
+
+// TestPoolNames checks that no two pools have one name, in whichever order and way
+// they got theirs.
+func TestPoolNames(t *testing.T) {
+	a, b := deadAddress(t), deadAddress(t)
+	named := fmt.Sprintf("handle /1* {\nhealthpool %s {\nname %s\n}\n}\n", b, a)
+	derived := fmt.Sprintf("handle /2* {\nhealthpool %s\n}\n", a)
+	for _, directives := range []string{named + derived, derived + named} {
+		s := run(t, directives)
+		body := s.adminDo(http.MethodGet, "/healthpool/pools").body
+		if strings.Count(body, fmt.Sprintf(`"name":%q`, a)) != 1 || strings.Count(body, `"name":"`) != 2 {
+			t.Errorf("pools: %s", body)
+		}
+		if got := s.adminDo(http.MethodGet, "/metrics"); got.status != http.StatusOK {
+			t.Errorf("metrics: %d %s", got.status, got.body)
+		}
+	}
+}
+
+// TestAdmittedMeetsOutage checks that those who are let through in maintenance are
+// told of the outage they meet, and not of the maintenance.
+func TestAdmittedMeetsOutage(t *testing.T) {
+	b := newStoppedBackend(t, cookieApp)
+	s := run(t, "healthpool "+b.addr+" {\nname shop\nhold off\nhealth_down_interval 10ms\n}")
+	s.awaitDown()
+	until := time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)
+	s.order(http.MethodPost, "shop/maintenance", fmt.Sprintf(`{"until":%q,"allow":["127.0.0.1"]}`, until))
+	if p := s.get("/", acceptProblem...).problem(t); p.RetryAfter > 60 {
+		t.Errorf("retry_after %d", p.RetryAfter)
+	}
+	token := s.token("/")
+	checkPoll(t, s.poll("/", token), http.StatusServiceUnavailable)
+	b.start()
+	await(t, "the page is told", func() bool { return s.poll("/", token).status == http.StatusNoContent })
+}
+
+// TestWaitingVisitors checks that each visitor counts once, and not for longer than
+// the page waits.
+func TestWaitingVisitors(t *testing.T) {
+	s := downSite(t, "retry_after 1h")
+	for range 3 {
+		s.page()
+	}
+	waiting := func(n int) bool {
+		return strings.Contains(s.adminDo(http.MethodGet, "/healthpool/pools").body, fmt.Sprintf(`"waiting":%d,`, n))
+	}
+	if !waiting(3) {
+		t.Error("three visitors do not count three")
+	}
+	await(t, "they have left", func() bool { return waiting(0) })
+}
+
+// TestRefreshOffLeavesHead checks that without pages that ask, nobody's HEAD is taken
+// for a poll.
+func TestRefreshOffLeavesHead(t *testing.T) {
+	b := newBackendFunc(t, cookieApp)
+	s := run(t, "healthpool "+b.addr+" {\npage {\nrefresh off\n}\n}")
+	if got := s.poll("/", "x"); got.status != http.StatusFound {
+		t.Errorf("got %d, want the app", got.status)
+	}
+}
+
+// TestOneOutageOneReference checks that all who meet an outage of a pool are given the
+// same reference, whichever way they met it, and that the log tells of it once.
+func TestOneOutageOneReference(t *testing.T) {
+	b := newBackend(t, "hello")
+	s := run(t, "healthpool "+b.addr+" {\nhold off\nhealth_interval 1h\n}")
+	await(t, "the pool is up", func() bool { return s.get("/").status == http.StatusOK })
+	b.stop()
+	references := make(map[string]bool)
+	for range 5 {
+		references[s.get("/", acceptProblem...).problem(t).Reference] = true
+		s.awaitDown()
+	}
+	if len(references) > 2 { // the first request found the pool up
+		t.Errorf("references: %v", references)
+	}
+}
