@@ -50,7 +50,10 @@ func TestStatusCommand(t *testing.T) {
 	t.Setenv("LC_ALL", "C.UTF-8")
 	a, dead := newBackend(t, "a"), deadAddress(t)
 	s := run(t, fmt.Sprintf("healthpool %s %s {\nname shop\n}", a.addr, dead))
-	await(t, "all is known", func() bool { _, pool := s.statesOfShop(); return pool == "degraded" })
+	await(t, "all is known", func() bool {
+		states, _ := s.statesOfShop()
+		return states[a.addr] == "healthy" && states[dead] == "unhealthy"
+	})
 	s.says([]string{
 		"shop: degraded for ", ", 1 of 2 healthy, 0 held, 0 waiting\n  UPSTREAM", "\n  " + dead + "  unhealthy",
 		"\n      connection_refused: dial tcp " + dead, "Nothing listens on that port.", "\n  " + a.addr + "  healthy", "▁",
