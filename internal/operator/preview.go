@@ -100,6 +100,9 @@ func preview(fl caddycmd.Flags, out, note io.Writer) error {
 			return fmt.Errorf("lang: %w", err)
 		}
 	}
+	if format == represent.GRPC || format == represent.Bare {
+		_, _ = fmt.Fprintf(note, "%s has no body, only headers.\n", format)
+	}
 	_, err = out.Write(handlers[0].answer(sample{cause: c, form: fl.Bool("form"), format: format, lang: lang}))
 	return err
 }
@@ -194,7 +197,11 @@ func (h *previewed) answer(s sample) []byte {
 	if h.Status != 0 {
 		n.Status = h.Status
 	}
-	if h.RetryAfter != nil {
+	switch {
+	case h.RetryAfter == nil:
+	case *h.RetryAfter == 0: // off
+		n.RetryAfter = 0
+	default:
 		n.RetryAfter = outage.Seconds(time.Duration(*h.RetryAfter))
 	}
 	if h.Refresh == nil || *h.Refresh {
