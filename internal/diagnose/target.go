@@ -206,7 +206,8 @@ func validHost(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		host = "x" + ip.Zone() // in which netip takes anything
 	}
-	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
+	const longest = 253 // RFC 1035 §2.3.4, less the dot at its end
+	return host != "" && len(host) <= longest && !strings.ContainsFunc(host, func(r rune) bool {
 		return !unicode.IsPrint(r) || strings.ContainsRune(" !\"#$%&'()*+,/:;<=>?@[\\]^`{|}~\ufffd", r)
 	})
 }
