@@ -40,8 +40,4 @@ var detailsStyle = squeeze(detailsStyleSource, "")
 
 var detailsTemplate = template.Must(template.New("details").Parse(strings.Replace(detailsSource, "{{style}}", detailsStyle, 1)))
 
-func (d *Details) write(b *bytes.Buffer) {
-	if err := detailsTemplate.Execute(b, d); err != nil {
-		panic(err) // it has no branch that the tests don't execute
-	}
-}
+func (d *Details) write(b *bytes.Buffer) { b.WriteString(markup(detailsTemplate, d)) }
