@@ -13,9 +13,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/healthpool/caddy-healthpool/internal/check"
-	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/option"
 	errorpage "github.com/healthpool/caddy-healthpool/internal/page"
+	"github.com/healthpool/caddy-healthpool/internal/statuspage"
 )
 
 func registerDirectives() {
@@ -24,7 +24,7 @@ func registerDirectives() {
 	httpcaddyfile.RegisterDirectiveOrder("no_healthy_upstream", httpcaddyfile.After, "intercept")
 	httpcaddyfile.RegisterDirective("healthpool", parseShort)
 	httpcaddyfile.RegisterDirectiveOrder("healthpool", httpcaddyfile.After, "reverse_proxy")
-	httpcaddyfile.RegisterHandlerDirective("healthpool_status", operator.ParseStatusPage)
+	httpcaddyfile.RegisterHandlerDirective("healthpool_status", statuspage.Parse)
 	httpcaddyfile.RegisterDirectiveOrder("healthpool_status", httpcaddyfile.Before, "respond")
 }
 

@@ -33,12 +33,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/command"
 	"github.com/healthpool/caddy-healthpool/internal/exchange"
 	"github.com/healthpool/caddy-healthpool/internal/failure"
 	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/option"
 	"github.com/healthpool/caddy-healthpool/internal/outage"
 	"github.com/healthpool/caddy-healthpool/internal/page"
+	"github.com/healthpool/caddy-healthpool/internal/statuspage"
 )
 
 func init() {
@@ -47,9 +49,9 @@ func init() {
 	caddy.RegisterModule(new(HealthAwareSelection))
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(new(operator.AdminAPI))
-	caddy.RegisterModule(new(operator.StatusPage))
+	caddy.RegisterModule(new(statuspage.Handler))
 	registerDirectives()
-	operator.RegisterCommands()
+	command.Register()
 }
 
 // NoHealthyUpstream wraps the handlers after it and answers in their place when

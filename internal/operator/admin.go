@@ -1,5 +1,5 @@
-// Package operator is where the owner meets the pools: the admin API, the commands,
-// the log, metrics and events.
+// Package operator is where the owner meets the pools: the admin API, the log, metrics
+// and events.
 package operator
 
 import (
@@ -17,7 +17,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-const poolsPath = "/healthpool/pools"
+// PoolsPath is where the admin API is.
+const PoolsPath = "/healthpool/pools"
 
 // AdminAPI serves the state of the pools at Caddy's admin endpoint, and takes orders:
 //
@@ -41,8 +42,8 @@ func (AdminAPI) CaddyModule() caddy.ModuleInfo {
 // Routes returns the routes of the API.
 func (AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: poolsPath, Handler: caddy.AdminHandlerFunc(serveAll)},
-		{Pattern: poolsPath + "/", Handler: caddy.AdminHandlerFunc(serveOne)},
+		{Pattern: PoolsPath, Handler: caddy.AdminHandlerFunc(serveAll)},
+		{Pattern: PoolsPath + "/", Handler: caddy.AdminHandlerFunc(serveOne)},
 	}
 }
 
@@ -61,8 +62,8 @@ func app() running {
 	return nil
 }
 
-// pools returns the pools of the running config.
-func pools() []pool.Status {
+// Pools returns the pools of the running config.
+func Pools() []pool.Status {
 	if a := app(); a != nil {
 		return a.Pools()
 	}
@@ -73,13 +74,13 @@ func serveAll(w http.ResponseWriter, r *http.Request) error {
 	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
 		return err
 	}
-	return write(w, http.StatusOK, pools())
+	return write(w, http.StatusOK, Pools())
 }
 
 // serveOne serves what the path names. Names may have slashes in them: that of a pool
 // that is called by its socket does.
 func serveOne(w http.ResponseWriter, r *http.Request) error {
-	rest := strings.TrimPrefix(r.URL.EscapedPath(), poolsPath+"/")
+	rest := strings.TrimPrefix(r.URL.EscapedPath(), PoolsPath+"/")
 	if rest == "" {
 		return serveAll(w, r)
 	}
@@ -104,7 +105,7 @@ func find(escaped string) (*pool.Status, error) {
 	if err != nil {
 		return nil, apiError(http.StatusBadRequest, "pool name: %w", err)
 	}
-	for _, p := range pools() {
+	for _, p := range Pools() {
 		if p.Name == name {
 			return &p, nil
 		}

@@ -68,8 +68,8 @@ func readDrain(r *http.Request, p *pool.Status) (intent.Intent, error) {
 	return intent.Intent{Pool: p.Name, Upstream: address, Since: time.Now().UTC()}, nil
 }
 
-// closing is the body of an order to close a pool.
-type closing struct {
+// Closing is the body of an order to close a pool.
+type Closing struct {
 	// Message is a sentence for visitors.
 	Message string `json:"message"`
 	// Until is when it is planned to end (RFC 3339).
@@ -89,7 +89,7 @@ func readMaintenance(r *http.Request, p *pool.Status) (intent.Intent, error) {
 	if r.Method == http.MethodDelete {
 		return wanted, nil
 	}
-	var m closing
+	var m Closing
 	if err := decode(r.Body, &m); err != nil {
 		return wanted, err
 	}
@@ -109,7 +109,7 @@ func readMaintenance(r *http.Request, p *pool.Status) (intent.Intent, error) {
 }
 
 // decode reads the body of an order; an empty one leaves m as it is.
-func decode(body io.Reader, m *closing) error {
+func decode(body io.Reader, m *Closing) error {
 	decoder := json.NewDecoder(body)
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(m)

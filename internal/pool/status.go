@@ -48,8 +48,16 @@ type UpstreamStatus struct {
 	Warming   bool    `json:"warming"`
 }
 
-// draining is the state of an upstream that gets nothing new, whatever its health.
-const draining = "draining"
+// Draining is the state of an upstream that gets nothing new, whatever its health.
+const Draining = "draining"
+
+// What pools and upstreams can be, the worst first.
+var (
+	States         = []State{Down, Degraded, InMaintenance, Up}
+	UpstreamStates = []string{
+		health.Unhealthy.String(), health.Ejected.String(), health.Checking.String(), Draining, health.Healthy.String(),
+	}
+)
 
 // CheckStatus is one check as the admin API shows it.
 type CheckStatus struct {
@@ -72,7 +80,7 @@ func (p *Pool) Status() Status {
 	for i, m := range v.members {
 		s.Upstreams[i] = m.describe(p.SlowStart)
 		if v.drained[m.Dial()] {
-			s.Upstreams[i].State = draining
+			s.Upstreams[i].State = Draining
 		}
 		if s.Upstreams[i].State == health.Healthy.String() {
 			s.Healthy++

@@ -1,4 +1,4 @@
-package operator
+package command
 
 import (
 	"encoding/json"
@@ -15,6 +15,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
@@ -34,7 +35,7 @@ their end, so that it can be stopped without harm.
 ` + outlives,
 		Example:           `  caddy healthpool drain shop 10.0.0.1:8080`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: complete(nil, func(u pool.UpstreamStatus) bool { return u.State != draining }),
+		ValidArgsFunction: complete(nil, func(u pool.UpstreamStatus) bool { return u.State != pool.Draining }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return drain(cmd, http.MethodPost, args[0], args[1])
 		},
@@ -52,7 +53,7 @@ func undrainCommand() *cobra.Command {
 ` + outlives,
 		Example:           `  caddy healthpool undrain shop 10.0.0.1:8080`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: complete(nil, func(u pool.UpstreamStatus) bool { return u.State == draining }),
+		ValidArgsFunction: complete(nil, func(u pool.UpstreamStatus) bool { return u.State == pool.Draining }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return drain(cmd, http.MethodDelete, args[0], args[1])
 		},
@@ -60,9 +61,6 @@ func undrainCommand() *cobra.Command {
 	addFlags(cmd)
 	return cmd
 }
-
-// draining is the state of an upstream that gets no new requests.
-const draining = "draining"
 
 func drain(cmd *cobra.Command, method, name, upstream string) error {
 	c, err := clientOf(caddycmd.Flags{FlagSet: cmd.Flags()}, patience)
@@ -100,7 +98,7 @@ func drained(p *pool.Status, upstream string) string {
 		return fmt.Sprintf("%s is not drained, and is none of its upstreams now.", subject)
 	}
 	u := &p.Upstreams[i]
-	if u.State != draining {
+	if u.State != pool.Draining {
 		text := fmt.Sprintf("%s is not drained; it is %s", subject, plain(u.State))
 		if u.Cause != "" {
 			text += " (" + plain(string(u.Cause)) + ")"
@@ -181,7 +179,7 @@ func maintain(cmd *cobra.Command, on bool, name string) error {
 	var body []byte
 	if on {
 		method = http.MethodPost
-		wanted := closing{Message: fl.String("message")}
+		wanted := operator.Closing{Message: fl.String("message")}
 		wanted.Allow, _ = fl.GetStringSlice("allow") // it is one
 		if cmd.Flags().Changed("until") {
 			until, err := parseUntil(fl.String("until"), now)

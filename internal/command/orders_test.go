@@ -1,4 +1,4 @@
-package operator
+package command
 
 import (
 	"net/http"
@@ -14,10 +14,10 @@ import (
 // TestOrderCommands: each asks for what is meant, and says what is so then.
 func TestOrderCommands(t *testing.T) {
 	open, idle, one := shop(), shop(), shop()
-	idle.Upstreams[1].State, idle.Upstreams[1].InFlight = draining, 0
-	one.State, one.Upstreams[1].State, one.Upstreams[1].InFlight = pool.Down, draining, 1
+	idle.Upstreams[1].State, idle.Upstreams[1].InFlight = pool.Draining, 0
+	one.State, one.Upstreams[1].State, one.Upstreams[1].InFlight = pool.Down, pool.Draining, 1
 	three := shop()
-	three.Upstreams[1].State, three.Upstreams[1].InFlight = draining, 3
+	three.Upstreams[1].State, three.Upstreams[1].InFlight = pool.Draining, 3
 	odd := oddNames()
 	for _, tt := range []struct {
 		pool          pool.Status

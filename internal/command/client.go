@@ -1,4 +1,4 @@
-package operator
+package command
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
@@ -160,7 +161,7 @@ func (c *client) decode(r reply, to any) error {
 
 // pools returns all pools, and the JSON that they are from.
 func (c *client) pools(ctx context.Context) ([]pool.Status, []byte, error) {
-	r, err := c.do(ctx, http.MethodGet, poolsPath, nil)
+	r, err := c.do(ctx, http.MethodGet, operator.PoolsPath, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -195,7 +196,7 @@ func (c *client) order(ctx context.Context, method, name, what string, body []by
 	}
 	// A name of dots only would be taken for a way through the path.
 	escaped := strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
-	r, err := c.do(ctx, method, poolsPath+"/"+escaped+"/"+what, body)
+	r, err := c.do(ctx, method, operator.PoolsPath+"/"+escaped+"/"+what, body)
 	if failure, ok := errors.AsType[*refusal](err); ok && failure.status == http.StatusNotFound {
 		if _, _, err := c.pool(ctx, name); err != nil {
 			return p, false, err // names those that there are

@@ -1,4 +1,4 @@
-package operator
+package statuspage
 
 import (
 	"encoding/json"
@@ -18,16 +18,17 @@ import (
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/intent"
+	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-var statusNow = time.Date(2026, 11, 22, 20, 15, 3, 0, time.UTC)
+var tonight = time.Date(2026, 11, 22, 20, 15, 3, 0, time.UTC)
 
-// renderStatus is the page with these pools.
-func renderStatus(t *testing.T, found ...pool.Status) string {
+// render is the page with these pools.
+func render(t *testing.T, found ...pool.Status) string {
 	t.Helper()
 	var b strings.Builder
-	if err := statusTemplate.Execute(&b, newStatusView(found, statusNow)); err != nil {
+	if err := pageTemplate.Execute(&b, newView(found, tonight)); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -47,8 +48,8 @@ func wantParts(t *testing.T, text string, parts ...string) {
 // upstream is one that is healthy, but for a change.
 func upstream(change func(*pool.UpstreamStatus)) pool.UpstreamStatus {
 	u := pool.UpstreamStatus{
-		Address: "10.0.0.1:8080", Tier: "primary", State: "healthy", Since: statusNow.Add(-90 * time.Second),
-		LastCheck: &pool.CheckStatus{At: statusNow.Add(-2 * time.Second), DurationMS: 0.42, Passed: true},
+		Address: "10.0.0.1:8080", Tier: "primary", State: "healthy", Since: tonight.Add(-90 * time.Second),
+		LastCheck: &pool.CheckStatus{At: tonight.Add(-2 * time.Second), DurationMS: 0.42, Passed: true},
 		History:   "FPP", Passes: 2, InFlight: 3, LatencyMS: 12.4, Weight: 7,
 	}
 	if change != nil {
@@ -57,7 +58,7 @@ func upstream(change func(*pool.UpstreamStatus)) pool.UpstreamStatus {
 	return u
 }
 
-func TestStatusPageUpstreams(t *testing.T) {
+func TestUpstreams(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*pool.UpstreamStatus)
 		parts  []string
@@ -83,13 +84,13 @@ func TestStatusPageUpstreams(t *testing.T) {
 		}, []string{`<b class="checking">checking</b>`, "not checked yet", "<dd>none</dd>", "<dd>none yet</dd>", "-0001-01-01", "-since <time"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			wantParts(t, renderStatus(t, pool.Status{Name: "shop", State: pool.Up, Total: 1, Upstreams: []pool.UpstreamStatus{upstream(tt.change)}}), tt.parts...)
+			wantParts(t, render(t, pool.Status{Name: "shop", State: pool.Up, Total: 1, Upstreams: []pool.UpstreamStatus{upstream(tt.change)}}), tt.parts...)
 		})
 	}
 }
 
-func TestStatusPagePools(t *testing.T) {
-	since := statusNow.Add(-26 * time.Hour)
+func TestPools(t *testing.T) {
+	since := tonight.Add(-26 * time.Hour)
 	for name, tt := range map[string]struct {
 		found []pool.Status
 		parts []string
@@ -107,18 +108,18 @@ func TestStatusPagePools(t *testing.T) {
 			[]string{"<h1>Of 4 pools, 1 down, 1 degraded, 1 in maintenance, 1 up</h1>"},
 		},
 		"maintenance": {[]pool.Status{{Name: "shop", State: pool.InMaintenance, Maintenance: &intent.Maintenance{
-			Message: "Back <soon>", Until: statusNow.Add(time.Hour),
+			Message: "Back <soon>", Until: tonight.Add(time.Hour),
 		}}}, []string{"<h1>shop is in maintenance</h1>", "Back &lt;soon&gt;", `until <time datetime="2026-11-22T21:15:03Z">21:15:03 UTC</time>`, "-No end", "-Let through"}},
 		"maintenance without an end": {[]pool.Status{{Name: "shop", State: pool.InMaintenance, Maintenance: &intent.Maintenance{}}}, []string{"No end is planned.", "-told"}},
 	} {
-		t.Run(name, func(t *testing.T) { wantParts(t, renderStatus(t, tt.found...), tt.parts...) })
+		t.Run(name, func(t *testing.T) { wantParts(t, render(t, tt.found...), tt.parts...) })
 	}
 }
 
-// TestStatusPageEscapes: nothing from outside is markup, wherever it stands.
-func TestStatusPageEscapes(t *testing.T) {
+// TestEscapes: nothing from outside is markup, wherever it stands.
+func TestEscapes(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>'`
-	page := renderStatus(t,
+	page := render(t,
 		pool.Status{
 			Name: evil, State: pool.Down, Maintenance: &intent.Maintenance{Message: evil},
 			Upstreams: []pool.UpstreamStatus{upstream(func(u *pool.UpstreamStatus) {
@@ -133,9 +134,9 @@ func TestStatusPageEscapes(t *testing.T) {
 	wantParts(t, page, "&lt;script&gt;alert(1)&lt;/script&gt;")
 }
 
-// TestStatusPageManyUpstreams: of a big pool, those with a problem are shown, and as
+// TestManyUpstreams: of a big pool, those with a problem are shown, and as
 // many others as anyone looks at.
-func TestStatusPageManyUpstreams(t *testing.T) {
+func TestManyUpstreams(t *testing.T) {
 	big := pool.Status{Name: "big", State: pool.Degraded, Healthy: 9997, Total: 10000}
 	for i := range big.Total {
 		big.Upstreams = append(big.Upstreams, upstream(func(u *pool.UpstreamStatus) {
@@ -145,7 +146,7 @@ func TestStatusPageManyUpstreams(t *testing.T) {
 			}
 		}))
 	}
-	page := renderStatus(t, big)
+	page := render(t, big)
 	if n := strings.Count(page, "<h3>"); n != maxRows {
 		t.Errorf("%d rows, want %d", n, maxRows)
 	}
@@ -157,10 +158,10 @@ func TestStatusPageManyUpstreams(t *testing.T) {
 		big.Upstreams[i].State = "unhealthy"
 	}
 	big.Upstreams[3].State = "checking"
-	wantParts(t, renderStatus(t, big), ">9799 more are unhealthy, 1 more is checking.<")
+	wantParts(t, render(t, big), ">9799 more are unhealthy, 1 more is checking.<")
 }
 
-func TestStatusPageHistory(t *testing.T) {
+func TestHistory(t *testing.T) {
 	for checks, want := range map[string]string{
 		"":                                  "not checked yet:  /  / M0 19H319",
 		"P":                                 "1 of 1 checks passed: M315 16H319 /  / M0 19H314",
@@ -175,7 +176,7 @@ func TestStatusPageHistory(t *testing.T) {
 	}
 }
 
-func TestStatusPageDurations(t *testing.T) {
+func TestDurations(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Second: "0 s", 59 * time.Second: "59 s", time.Minute: "1 min", 3*time.Hour + 5*time.Minute: "3 h 5 min", 50 * time.Hour: "2 d 2 h",
 	} {
@@ -190,25 +191,25 @@ func TestStatusPageDurations(t *testing.T) {
 	}
 }
 
-// getStatus asks the handler.
-func getStatus(t *testing.T, method string, headers ...string) (*httptest.ResponseRecorder, error) {
+// get asks the handler.
+func get(t *testing.T, method string, headers ...string) (*httptest.ResponseRecorder, error) {
 	t.Helper()
 	r := httptest.NewRequest(method, "/status", nil)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
 	w := httptest.NewRecorder()
-	return w, new(StatusPage).ServeHTTP(w, r, nil)
+	return w, new(Handler).ServeHTTP(w, r, nil)
 }
 
-// TestStatusPageFormats: people get the page, and programs what the admin API says.
-func TestStatusPageFormats(t *testing.T) {
+// TestFormats: people get the page, and programs what the admin API says.
+func TestFormats(t *testing.T) {
 	const html, jsn = "text/html; charset=utf-8", "application/json"
 	for accept, want := range map[string]string{
 		"": html, "*/*": html, "text/html,application/xhtml+xml,*/*;q=0.8": html, "text/plain": html,
 		"application/json": jsn, "application/json, text/html;q=0.9": jsn,
 	} {
-		w, err := getStatus(t, http.MethodGet, "Accept", accept)
+		w, err := get(t, http.MethodGet, "Accept", accept)
 		if got := w.Header().Get("Content-Type"); got != want || err != nil || w.Code != http.StatusOK {
 			t.Errorf("%q: got %s, want %s (%d, %v)", accept, got, want, w.Code, err)
 		}
@@ -221,9 +222,9 @@ func TestStatusPageFormats(t *testing.T) {
 			}
 		}
 	}
-	w, _ := getStatus(t, http.MethodGet, "Accept", "application/json")
+	w, _ := get(t, http.MethodGet, "Accept", "application/json")
 	admin := httptest.NewRecorder()
-	if err := serveAll(admin, httptest.NewRequest(http.MethodGet, poolsPath, nil)); err != nil {
+	if err := (operator.AdminAPI{}).Routes()[0].Handler.ServeHTTP(admin, httptest.NewRequest(http.MethodGet, operator.PoolsPath, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := w.Body.String(), admin.Body.String(); got != want || !json.Valid([]byte(got)) {
@@ -231,35 +232,35 @@ func TestStatusPageFormats(t *testing.T) {
 	}
 }
 
-func TestStatusPageMethods(t *testing.T) {
+func TestMethods(t *testing.T) {
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodPatch} {
-		w, err := getStatus(t, method)
+		w, err := get(t, method)
 		var refused caddyhttp.HandlerError
 		if !errors.As(err, &refused) || refused.StatusCode != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
 			t.Errorf("%s: %v, %v", method, err, w.Header())
 		}
 	}
-	if w, err := getStatus(t, http.MethodHead); err != nil || w.Code != http.StatusOK {
+	if w, err := get(t, http.MethodHead); err != nil || w.Code != http.StatusOK {
 		t.Errorf("HEAD: %d, %v", w.Code, err)
 	}
 }
 
-// TestStatusPagePolicy: the policy allows what the page has, whatever it shows, and
+// TestPolicy: the policy allows what the page has, whatever it shows, and
 // nothing else.
-func TestStatusPagePolicy(t *testing.T) {
-	page := renderStatus(t, pool.Status{Name: "shop", Upstreams: []pool.UpstreamStatus{upstream(nil)}})
+func TestPolicy(t *testing.T) {
+	page := render(t, pool.Status{Name: "shop", Upstreams: []pool.UpstreamStatus{upstream(nil)}})
 	for _, name := range []string{"style", "script"} {
-		if n := strings.Count(page, "<"+name); n != 1 || !strings.Contains(statusPolicy, name+"-src "+hashOf(page, name)+";") {
-			t.Errorf("%d %s, not all allowed by %s", n, name, statusPolicy)
+		if n := strings.Count(page, "<"+name); n != 1 || !strings.Contains(policy, name+"-src "+hashOf(page, name)+";") {
+			t.Errorf("%d %s, not all allowed by %s", n, name, policy)
 		}
 	}
-	wantParts(t, statusPolicy, "default-src 'none'", "connect-src 'self'", "frame-ancestors 'none'", "-unsafe", "-http")
+	wantParts(t, policy, "default-src 'none'", "connect-src 'self'", "frame-ancestors 'none'", "-unsafe", "-http")
 	wantParts(t, page, "- style=", "- onclick=", "-http:", "-https:", "-/*")
 }
 
-// TestStatusPageContrast: text has at least 7:1 (WCAG 2.2, 1.4.6) on both themes.
-func TestStatusPageContrast(t *testing.T) {
-	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(statusStyle, -1)
+// TestContrast: text has at least 7:1 (WCAG 2.2, 1.4.6) on both themes.
+func TestContrast(t *testing.T) {
+	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(style, -1)
 	if len(themes) != 2 {
 		t.Fatalf("%d themes, want a light and a dark one", len(themes))
 	}
@@ -280,13 +281,13 @@ func TestStatusPageContrast(t *testing.T) {
 	}
 }
 
-func TestStatusPageSyntax(t *testing.T) {
+func TestSyntax(t *testing.T) {
 	for text, want := range map[string]string{
 		"healthpool_status":                   "",
 		"healthpool_status x":                 `takes no value but a matcher, got "x"`,
 		"healthpool_status {\n\trefresh 1\n}": `has no options, got "refresh"`,
 	} {
-		err := new(StatusPage).UnmarshalCaddyfile(caddyfile.NewTestDispenser(text))
+		err := new(Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(text))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}

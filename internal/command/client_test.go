@@ -1,4 +1,4 @@
-package operator
+package command
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
@@ -46,14 +47,14 @@ func (f *fakeAdmin) address() string { return f.Listener.Addr().String() }
 
 func (f *fakeAdmin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	all := *f.pools.Load()
-	if r.Method == http.MethodGet && r.URL.Path == poolsPath {
+	if r.Method == http.MethodGet && r.URL.Path == operator.PoolsPath {
 		_ = json.NewEncoder(w).Encode(all)
 		return
 	}
 	body, _ := io.ReadAll(r.Body)
 	asked := strings.TrimSpace(r.Method + " " + r.URL.RequestURI() + " " + string(body))
 	f.asked.Store(&asked)
-	i := slices.IndexFunc(all, func(p pool.Status) bool { return strings.HasPrefix(r.URL.Path, poolsPath+"/"+p.Name+"/") })
+	i := slices.IndexFunc(all, func(p pool.Status) bool { return strings.HasPrefix(r.URL.Path, operator.PoolsPath+"/"+p.Name+"/") })
 	if i < 0 {
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprint(w, `{"error":"no pool has that name"}`)
@@ -193,7 +194,7 @@ func TestAddressOfConfig(t *testing.T) {
 // TestCompletion: a shell offers what can be meant.
 func TestCompletion(t *testing.T) {
 	p := shop()
-	p.Upstreams[1].State = draining
+	p.Upstreams[1].State = pool.Draining
 	f := newFakeAdmin(t, p, pool.Status{Name: "api", State: pool.Up})
 	for _, tt := range []struct {
 		args, want string

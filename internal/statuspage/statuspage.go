@@ -1,10 +1,12 @@
-package operator
+// Package statuspage shows the pools to the owner's people, in a browser.
+package statuspage
 
 import (
 	"bytes"
 	"crypto/sha256"
 	_ "embed" // for the files below
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -16,10 +18,11 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// StatusPage is a page for the owner's people: every pool of the running config, what
+// Handler serves a page for the owner's people: every pool of the running config, what
 // is wrong with which of its upstreams, since when, and what to do. It keeps itself up
 // to date, and changes nothing. Programs that ask for application/json get what GET
 // /healthpool/pools answers at the admin endpoint.
@@ -42,27 +45,27 @@ import (
 //		}
 //		healthpool_status
 //	}
-type StatusPage struct{}
+type Handler struct{}
 
 // CaddyModule returns the Caddy module information.
-func (StatusPage) CaddyModule() caddy.ModuleInfo {
+func (Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "http.handlers.healthpool_status",
-		New: func() caddy.Module { return new(StatusPage) },
+		New: func() caddy.Module { return new(Handler) },
 	}
 }
 
-// ParseStatusPage reads the directive. Syntax:
+// Parse reads the directive. Syntax:
 //
 //	healthpool_status [<matcher>]
-func ParseStatusPage(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	s := new(StatusPage)
+func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	s := new(Handler)
 	return s, s.UnmarshalCaddyfile(h.Dispenser)
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. There is nothing to
 // set: a matcher is all that the directive takes.
-func (*StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+func (*Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name of the directive
 	name := d.Val()
 	if d.NextArg() {
@@ -75,7 +78,7 @@ func (*StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // ServeHTTP shows the pools.
-func (StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+func (Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	h := w.Header()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
@@ -87,40 +90,41 @@ func (StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	found := pools()
+	found := operator.Pools()
 	if f := represent.Choose(r); f == represent.JSON || f == represent.Problem { // fetch takes anything
-		return write(w, http.StatusOK, found)
+		h.Set("Content-Type", "application/json")
+		return json.NewEncoder(w).Encode(found)
 	}
 	var b bytes.Buffer
-	if err := statusTemplate.Execute(&b, newStatusView(found, time.Now())); err != nil {
+	if err := pageTemplate.Execute(&b, newView(found, time.Now())); err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", "en")
-	h.Set("Content-Security-Policy", statusPolicy)
+	h.Set("Content-Security-Policy", policy)
 	_, err := b.WriteTo(w)
 	return err
 }
 
 //go:embed statuspage.html
-var statusSource string
+var source string
 
 //go:embed statuspage.css
-var statusStyle string
+var style string
 
 //go:embed statuspage.js
-var statusScript string
+var script string
 
 // The style and the script are part of the template's own text: html/template writes
 // them as they are, but for comments.
-var statusTemplate = template.Must(template.New("statuspage").Parse(
-	strings.NewReplacer("{{style}}", statusStyle, "{{script}}", statusScript).Replace(statusSource)))
+var pageTemplate = template.Must(template.New("statuspage").Parse(
+	strings.NewReplacer("{{style}}", style, "{{script}}", script).Replace(source)))
 
-// statusPolicy allows the style and the script, as the page has them, to the browser,
+// policy allows the style and the script, as the page has them, to the browser,
 // and nothing else.
-var statusPolicy = func() string {
+var policy = func() string {
 	var b bytes.Buffer
-	if err := statusTemplate.Execute(&b, newStatusView(nil, time.Now())); err != nil {
+	if err := pageTemplate.Execute(&b, newView(nil, time.Now())); err != nil {
 		panic(err)
 	}
 	return fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; connect-src 'self'; img-src data:; "+
@@ -138,6 +142,6 @@ func hashOf(page, name string) string {
 
 // Interface guards
 var (
-	_ caddyhttp.MiddlewareHandler = (*StatusPage)(nil)
-	_ caddyfile.Unmarshaler       = (*StatusPage)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler       = (*Handler)(nil)
 )

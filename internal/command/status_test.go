@@ -1,4 +1,4 @@
-package operator
+package command
 
 import (
 	"bytes"
@@ -54,7 +54,7 @@ func closedShop() pool.Status {
 		Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")},
 	}
 	p.Upstreams = p.Upstreams[:2]
-	p.Upstreams[0].Tier, p.Upstreams[0].State = "backup", draining
+	p.Upstreams[0].Tier, p.Upstreams[0].State = "backup", pool.Draining
 	p.Upstreams[1].Warming = true
 	return p
 }

@@ -1,4 +1,4 @@
-package operator
+package statuspage
 
 import (
 	"fmt"
@@ -16,8 +16,8 @@ import (
 // browsers, and nobody reads them.
 const maxRows = 200
 
-// statusView is what statuspage.html is made with.
-type statusView struct {
+// view is what statuspage.html is made with.
+type view struct {
 	// Title is what to know first, as the page's heading and in the tab.
 	Title string
 	At    stamp
@@ -61,8 +61,8 @@ type historyView struct {
 	Words                   string
 }
 
-func newStatusView(found []pool.Status, now time.Time) statusView {
-	v := statusView{Title: pageTitle(found), At: stampOf(now, now), Pools: make([]poolView, len(found))}
+func newView(found []pool.Status, now time.Time) view {
+	v := view{Title: title(found), At: stampOf(now, now), Pools: make([]poolView, len(found))}
 	for i, p := range found {
 		v.Pools[i] = newPoolView(p, now)
 	}
@@ -76,7 +76,7 @@ func newPoolView(p pool.Status, now time.Time) poolView {
 	}
 	shown := slices.Clone(p.Upstreams)
 	slices.SortStableFunc(shown, func(a, b pool.UpstreamStatus) int {
-		return slices.Index(worstFirst, a.State) - slices.Index(worstFirst, b.State)
+		return slices.Index(pool.UpstreamStates, a.State) - slices.Index(pool.UpstreamStates, b.State)
 	})
 	if len(shown) > maxRows {
 		v.More = countRest(shown[maxRows:])
@@ -88,11 +88,6 @@ func newPoolView(p pool.Status, now time.Time) poolView {
 	return v
 }
 
-// worstFirst is the order of upstreams on the page, by state.
-var worstFirst = []string{
-	health.Unhealthy.String(), health.Ejected.String(), health.Checking.String(), "draining", health.Healthy.String(),
-}
-
 // countRest counts upstreams by state, as in “9799 more are healthy”.
 func countRest(rest []pool.UpstreamStatus) string {
 	counts := make(map[string]int)
@@ -100,7 +95,7 @@ func countRest(rest []pool.UpstreamStatus) string {
 		counts[u.State]++
 	}
 	var parts []string
-	for _, state := range worstFirst {
+	for _, state := range pool.UpstreamStates {
 		switch n := counts[state]; n {
 		case 0:
 		case 1:
@@ -154,13 +149,13 @@ func newHistoryView(checks string) historyView {
 // Width is that of the image.
 func (historyView) Width() int { return health.HistorySize*barColumn - barGap }
 
-// pageTitle says how the pools are in a few words.
-func pageTitle(found []pool.Status) string {
+// title says how the pools are in a few words.
+func title(found []pool.Status) string {
 	switch len(found) {
 	case 0:
 		return "There are no pools"
 	case 1:
-		return fmt.Sprintf("%s is %s", found[0].Name, pageWord(found[0].State))
+		return fmt.Sprintf("%s is %s", found[0].Name, word(found[0].State))
 	}
 	counts := make(map[pool.State]int)
 	for _, p := range found {
@@ -170,16 +165,16 @@ func pageTitle(found []pool.Status) string {
 		return fmt.Sprintf("All %d pools are up", len(found))
 	}
 	var parts []string
-	for _, state := range []pool.State{pool.Down, pool.Degraded, pool.InMaintenance, pool.Up} {
+	for _, state := range pool.States {
 		if n := counts[state]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, pageWord(state)))
+			parts = append(parts, fmt.Sprintf("%d %s", n, word(state)))
 		}
 	}
 	return fmt.Sprintf("Of %d pools, %s", len(found), strings.Join(parts, ", "))
 }
 
-// pageWord makes a state fit after “is”.
-func pageWord(s pool.State) string {
+// word makes a state fit after “is”.
+func word(s pool.State) string {
 	if s == pool.InMaintenance {
 		return "in maintenance"
 	}

@@ -1,4 +1,4 @@
-package operator
+package command
 
 import (
 	"cmp"
@@ -70,7 +70,7 @@ func reason(u *pool.UpstreamStatus) string {
 
 // rank is how far down upstreams in a state are shown.
 func rank(state string) int {
-	return slices.Index(worstFirst, state)
+	return slices.Index(pool.UpstreamStates, state)
 }
 
 // way is how a state of a pool or an upstream is painted.
@@ -80,7 +80,7 @@ func way(state string) string {
 		return green
 	case "down", "unhealthy", "ejected":
 		return red
-	case "draining", "maintenance":
+	case pool.Draining, "maintenance":
 		return cyan
 	default:
 		return yellow

@@ -1,4 +1,4 @@
-package operator
+package command
 
 import (
 	"cmp"
@@ -131,7 +131,7 @@ func fitted(all []pool.Status, t terminal, now time.Time, most int) []string {
 
 // poolRank is how far down pools in a state are shown.
 func poolRank(s pool.State) int {
-	return slices.Index([]pool.State{pool.Down, pool.Degraded, pool.InMaintenance, pool.Up}, s)
+	return slices.Index(pool.States, s)
 }
 
 // join puts blocks of at most so many lines below each other.

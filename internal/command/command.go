@@ -1,12 +1,13 @@
-package operator
+// Package command has what caddy healthpool does at a terminal.
+package command
 
 import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
 
-// RegisterCommands adds the commands of caddy healthpool.
-func RegisterCommands() {
+// Register adds the commands of caddy healthpool.
+func Register() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "healthpool",
 		Short: "Shows and controls pools of upstreams",
