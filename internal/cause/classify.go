@@ -25,7 +25,7 @@ func Of(err error) Cause {
 	if err == nil {
 		return ""
 	}
-	text := plain(err.Error())
+	text := unquoted(err.Error())
 	c := byType(err, text)
 	if c == "" {
 		c = cmp.Or(byText(text), ProxyInternalError)
@@ -47,7 +47,7 @@ func Decisive(err error) bool {
 		if dns, ok := errors.AsType[*net.DNSError](err); ok {
 			return dns.IsNotFound
 		}
-		return strings.Contains(plain(err.Error()), "no such host")
+		return strings.Contains(unquoted(err.Error()), "no such host")
 	default:
 		return false
 	}

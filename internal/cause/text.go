@@ -158,10 +158,10 @@ func afterHandshake(text string) bool {
 		slices.ContainsFunc(lateSigns[:], func(sign string) bool { return strings.Contains(text, sign) })
 }
 
-// plain is text without what is in double quotes, what a QUIC peer wrote, and
+// unquoted is text without what is in double quotes, what a QUIC peer wrote, and
 // what is said to be malformed: others choose these words, and they must not
 // choose the cause.
-func plain(text string) string {
+func unquoted(text string) string {
 	text = text[:min(len(text), maxText)]
 	for _, mark := range [...]string{"(remote)", "malformed "} {
 		if i := strings.Index(text, mark); i >= 0 {

@@ -104,7 +104,7 @@ func TestOfText(t *testing.T) {
 	}
 }
 
-func TestPlain(t *testing.T) {
+func TestUnquoted(t *testing.T) {
 	tests := map[string]string{
 		``:                       ``,
 		`a "b" c`:                `a  c`,
@@ -114,11 +114,11 @@ func TestPlain(t *testing.T) {
 		`x malformed y: "z" end`: `x malformed `,
 	}
 	for in, want := range tests {
-		if got := plain(in); got != want {
+		if got := unquoted(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}
-	if got := plain(strings.Repeat("x", 2*maxText)); len(got) != maxText {
+	if got := unquoted(strings.Repeat("x", 2*maxText)); len(got) != maxText {
 		t.Errorf("%d bytes are looked at", len(got))
 	}
 }

@@ -120,7 +120,7 @@ func (c *client) request(method, path string, body []byte) (reply, error) {
 }
 
 func (c *client) unreachable(reason string) error {
-	return fmt.Errorf("cannot reach Caddy's admin API at %s: %s; Caddy may not be running, or not have its admin API there (--address and --config say where)", c.address, plain(reason))
+	return fmt.Errorf("cannot reach Caddy's admin API at %s: %s; Caddy may not be running, or not have its admin API there (--address and --config say where)", c.address, printable(reason))
 }
 
 // explain says what an error of core's function is about: it has it in its text only.
@@ -142,13 +142,13 @@ func (c *client) explain(err error) error {
 		Error string `json:"error"`
 	}
 	if json.Unmarshal([]byte(body), &said) == nil && said.Error != "" {
-		return &refusal{status, plain(said.Error)}
+		return &refusal{status, printable(said.Error)}
 	}
 	if status == http.StatusNotFound {
 		return fmt.Errorf("what answers at %s has no healthpool: it may be a Caddy without this plugin, or not be Caddy's admin API", c.address)
 	}
 	const enough = 200
-	return &refusal{status, strings.TrimSpace(fmt.Sprintf("Caddy at %s answers with status %d %.*s", c.address, status, enough, plain(body)))}
+	return &refusal{status, strings.TrimSpace(fmt.Sprintf("Caddy at %s answers with status %d %.*s", c.address, status, enough, printable(body)))}
 }
 
 // decode reads an answer into to.
@@ -216,7 +216,7 @@ func noPool(name string, all []pool.Status) error {
 	}
 	names := make([]string, len(all))
 	for i, p := range all {
-		names[i] = plain(p.Name)
+		names[i] = printable(p.Name)
 	}
 	return fmt.Errorf("no pool is named %q: there is %s", name, listed(names))
 }

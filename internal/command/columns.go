@@ -40,7 +40,7 @@ const (
 
 func newTable(upstreams []pool.UpstreamStatus, t terminal, now time.Time) *table {
 	tab := &table{terminal: t, upstreams: upstreams}
-	tab.add(column{title: "UPSTREAM"}, func(u *pool.UpstreamStatus) string { return plain(u.Address) })
+	tab.add(column{title: "UPSTREAM"}, func(u *pool.UpstreamStatus) string { return printable(u.Address) })
 	if slices.ContainsFunc(upstreams, func(u pool.UpstreamStatus) bool { return u.Tier == "backup" }) {
 		tab.add(column{title: "TIER", keep: 5}, func(u *pool.UpstreamStatus) string { return u.Tier })
 	}
@@ -93,7 +93,7 @@ func stateOf(u *pool.UpstreamStatus) string {
 	if u.Warming && u.State == "healthy" {
 		return "healthy, warming"
 	}
-	return plain(u.State)
+	return printable(u.State)
 }
 
 func paintState(t terminal, u *pool.UpstreamStatus, cell string) string {

@@ -85,23 +85,23 @@ func withUpstreams(cmd *cobra.Command, c *client, name string, err error) error 
 	}
 	addresses := make([]string, len(p.Upstreams))
 	for i, u := range p.Upstreams {
-		addresses[i] = plain(u.Address)
+		addresses[i] = printable(u.Address)
 	}
 	return fmt.Errorf("%w: it has %s", err, listed(addresses))
 }
 
 // drained says how an upstream is after an order to drain it, or to do so no more.
 func drained(p *pool.Status, upstream string) string {
-	subject := plain(upstream) + " in " + plain(p.Name)
+	subject := printable(upstream) + " in " + printable(p.Name)
 	i := slices.IndexFunc(p.Upstreams, func(u pool.UpstreamStatus) bool { return u.Address == upstream })
 	if i < 0 {
 		return fmt.Sprintf("%s is not drained, and is none of its upstreams now.", subject)
 	}
 	u := &p.Upstreams[i]
 	if u.State != pool.Draining {
-		text := fmt.Sprintf("%s is not drained; it is %s", subject, plain(u.State))
+		text := fmt.Sprintf("%s is not drained; it is %s", subject, printable(u.State))
 		if u.Cause != "" {
-			text += " (" + plain(string(u.Cause)) + ")"
+			text += " (" + printable(string(u.Cause)) + ")"
 		}
 		return text + "."
 	}
@@ -111,7 +111,7 @@ func drained(p *pool.Status, upstream string) string {
 	}
 	text := fmt.Sprintf("%s is draining; %s %s still in flight.", subject, count(u.InFlight, "request", "requests"), verb)
 	if p.State == pool.Down {
-		text += fmt.Sprintf(" %s has no other upstream that is healthy.", plain(p.Name))
+		text += fmt.Sprintf(" %s has no other upstream that is healthy.", printable(p.Name))
 	}
 	return text
 }
@@ -206,7 +206,7 @@ func maintain(cmd *cobra.Command, on bool, name string) error {
 
 // maintained says how a pool is after an order to close it, or to open it.
 func maintained(p *pool.Status, now time.Time) string {
-	name := plain(p.Name)
+	name := printable(p.Name)
 	m := p.Maintenance
 	if m == nil {
 		return fmt.Sprintf("%s is not closed; it is %s, with %d of %d upstreams healthy.", name, p.State, p.Healthy, p.Total)

@@ -65,7 +65,7 @@ func reason(u *pool.UpstreamStatus) string {
 	if u.Advice != "" {
 		text += ". " + u.Advice
 	}
-	return strings.Join(strings.Fields(plain(text)), " ")
+	return strings.Join(strings.Fields(printable(text)), " ")
 }
 
 // rank is how far down upstreams in a state are shown.
@@ -131,7 +131,7 @@ func (b block) more(hidden []row) string {
 
 // summary says how a pool as a whole is.
 func summary(p *pool.Status, t terminal, now time.Time) []string {
-	text := t.paint(bold, plain(p.Name)+":") + " " + t.paint(way(string(p.State)), string(p.State))
+	text := t.paint(bold, printable(p.Name)+":") + " " + t.paint(way(string(p.State)), string(p.State))
 	if !p.Since.IsZero() {
 		text += " for " + elapsed(now.Sub(p.Since))
 	}
@@ -140,7 +140,7 @@ func summary(p *pool.Status, t terminal, now time.Time) []string {
 	if m := p.Maintenance; m != nil {
 		var said []string
 		if m.Message != "" {
-			said = append(said, t.either("“", `"`)+plain(m.Message)+t.either("”", `"`))
+			said = append(said, t.either("“", `"`)+printable(m.Message)+t.either("”", `"`))
 		}
 		if !m.Until.IsZero() {
 			said = append(said, "planned until "+timeOf(m.Until, now))

@@ -6,10 +6,11 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/healthpool/caddy-healthpool/internal/plain"
 )
 
 // terminal is what is known of where a text is shown.
@@ -81,19 +82,9 @@ func (t terminal) either(fine, ascii string) string {
 	return ascii
 }
 
-// plain is a text on one line that does nothing to a terminal. What upstreams
+// printable is a text on one line that does nothing to a terminal. What upstreams
 // answer is part of what is shown.
-func plain(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case r == utf8.RuneError || !unicode.IsPrint(r):
-			return '?'
-		}
-		return r
-	}, s))
-}
+func printable(s string) string { return strings.TrimSpace(plain.Line(s, '?')) }
 
 // width is the number of characters that are seen of a text.
 func width(s string) (n int) {

@@ -172,7 +172,7 @@ func (w *watcher) changes(all []pool.Status, err error, now time.Time) string {
 		delete(w.seen, p.Name)
 	}
 	for name := range w.seen {
-		say("%s: gone", plain(name))
+		say("%s: gone", printable(name))
 	}
 	if len(all) == 0 && (w.seen == nil || text.Len() > 0) {
 		say(noPools)

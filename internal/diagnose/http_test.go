@@ -92,7 +92,7 @@ func TestOtherProtocols(t *testing.T) {
 		},
 		{
 			name: "MySQL", at: listen(t, first("J\x00\x00\x00\x0a8.0.36\x00mysql_native_password\x00")), cause: cause.HTTPProtocolError,
-			finding: `AT speaks the protocol of MySQL, not HTTP: it says "J····8.0.36·mysql_native_password·".`, advice: port,
+			finding: `AT speaks the protocol of MySQL, not HTTP: it says "J··· 8.0.36·mysql_native_password·".`, advice: port,
 		},
 		{
 			name: "anything", at: listen(t, answering("what?\x1b[2J\r\n")), cause: cause.HTTPProtocolError,

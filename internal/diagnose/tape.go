@@ -5,9 +5,9 @@ import (
 	"errors"
 	"net"
 	"slices"
-	"strings"
 	"sync"
-	"unicode"
+
+	"github.com/healthpool/caddy-healthpool/internal/plain"
 )
 
 // maxHeard is how much of what the other side says first is kept, in bytes.
@@ -130,15 +130,6 @@ var portOwners = map[uint16]string{
 
 // quote is the beginning of what was said, as far as it can be shown.
 func quote(said []byte) string {
-	const most = 60
-	runes := []rune(strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return '·'
-		}
-		return r
-	}, string(bytes.TrimSpace(said))))
-	if len(runes) > most {
-		runes = append(runes[:most], '…')
-	}
-	return `"` + string(runes) + `"`
+	const most = 61
+	return `"` + plain.Short(string(bytes.TrimSpace(said)), '·', most) + `"`
 }

@@ -10,28 +10,16 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/plain"
 )
+
+// printable is the beginning of what others say, fit for a terminal.
+func printable(s string) string { return plain.Short(s, '·', maxText) }
 
 // maxText bounds what others may make us say, in characters.
 const maxText = 200
-
-// printable makes s fit for a terminal: one line, bounded, and without what
-// moves the cursor or changes the direction of text.
-func printable(s string) string {
-	runes := []rune(strings.ToValidUTF8(s[:min(len(s), 4*maxText)], "·"))
-	for i, r := range runes {
-		if !unicode.IsPrint(r) {
-			runes[i] = '·'
-		}
-	}
-	if len(runes) > maxText {
-		return string(runes[:maxText-1]) + "…"
-	}
-	return string(runes)
-}
 
 // brief is an error without what the line says anyway.
 func brief(err error) string {

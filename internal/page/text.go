@@ -44,19 +44,19 @@ func (n *Notice) wait() string {
 // writeMarkdown writes n for agents, which read it as people do, and for those
 // who read what agents pass on.
 func (p *Page) writeMarkdown(b *bytes.Buffer, n *Notice, method string) {
-	fmt.Fprintf(b, "# %s\n\n%s\n\n", problemTitle, plain(detail(n, method)))
+	fmt.Fprintf(b, "# %s\n\n%s\n\n", problemTitle, literal(detail(n, method)))
 	if n.service != "" {
-		fmt.Fprintf(b, "- Service: %s\n", plain(n.service))
+		fmt.Fprintf(b, "- Service: %s\n", literal(n.service))
 	}
-	fmt.Fprintf(b, "- Status: %d\n- Cause: %s\n- Safe to repeat: %s\n", n.Status, plain(string(n.Cause)), yesNo[n.retryable(method)])
+	fmt.Fprintf(b, "- Status: %d\n- Cause: %s\n- Safe to repeat: %s\n", n.Status, literal(string(n.Cause)), yesNo[n.retryable(method)])
 	if n.RetryAfter > 0 {
 		fmt.Fprintf(b, "- Try again in: %s\n", n.wait())
 	}
 	if n.Reference != "" {
-		fmt.Fprintf(b, "- Reference: %s\n", plain(n.Reference))
+		fmt.Fprintf(b, "- Reference: %s\n", literal(n.Reference))
 	}
 	for _, l := range p.links {
-		fmt.Fprintf(b, "- [%s](<%s>)\n", plain(l.Label), angles.Replace(string(l.URL)))
+		fmt.Fprintf(b, "- [%s](<%s>)\n", literal(l.Label), angles.Replace(string(l.URL)))
 	}
 }
 
@@ -65,9 +65,9 @@ var (
 	angles = strings.NewReplacer("<", "%3C", ">", "%3E", "\\", "%5C")
 )
 
-// plain escapes what means something within a line of Markdown (CommonMark §2.4),
+// literal escapes what means something within a line of Markdown (CommonMark §2.4),
 // but for an underscore within a word, which means nothing there.
-func plain(s string) string {
+func literal(s string) string {
 	if !strings.ContainsAny(s, special) {
 		return s
 	}

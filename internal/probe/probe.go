@@ -8,17 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/health"
+	"github.com/healthpool/caddy-healthpool/internal/plain"
 )
 
-// maxDetail bounds a result's detail, in bytes: an upstream that answers with
-// garbage chooses what its error says.
+// oneLine is the beginning of what an error says: an upstream that answers with
+// garbage chooses that.
+func oneLine(s string) string { return plain.Short(s, ' ', maxDetail) }
+
+// maxDetail bounds a result's detail, in characters.
 const maxDetail = 256
 
 // failure is what a check ends with when the upstream fails it.
@@ -97,26 +98,4 @@ func inTime(late cause.Cause) string {
 	default:
 		return "no complete response in time"
 	}
-}
-
-// oneLine makes s fit for a log line or a table: valid UTF-8 without control
-// characters, and bounded.
-func oneLine(s string) string {
-	const ellipsis = "…"
-	cut := len(s) > maxDetail
-	s = strings.ToValidUTF8(s[:min(len(s), maxDetail)], string(utf8.RuneError))
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) { // line breaks, and what changes the direction of text
-			return ' '
-		}
-		return r
-	}, s)
-	if !cut && len(s) <= maxDetail { // what was invalid has grown
-		return s
-	}
-	end := min(len(s), maxDetail-len(ellipsis))
-	for end < len(s) && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + ellipsis
 }
