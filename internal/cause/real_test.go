@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 )
 
 // get makes a request with a transport of its own and returns how it failed.
@@ -40,32 +42,6 @@ func get(t *testing.T, address string, change func(*http.Transport)) error {
 	}
 	return err
 }
-
-// serve accepts connections and hands each to f, which need not close it.
-func serve(t *testing.T, f func(net.Conn)) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				f(conn)
-			}()
-		}
-	}()
-	return listener.Addr().String()
-}
-
-// request reads a little of what the client sends, so that it has sent it.
-func request(conn net.Conn) { _, _ = conn.Read(make([]byte, 4096)) }
 
 func silentServer(t *testing.T) *httptest.Server {
 	t.Helper()
@@ -132,15 +108,13 @@ func TestOfConnecting(t *testing.T) {
 
 func TestOfHTTP(t *testing.T) {
 	check(t, []failure{
-		{"reset", func(t *testing.T) error {
-			return get(t, "http://"+serve(t, func(c net.Conn) { request(c); _ = c.(*net.TCPConn).SetLinger(0) }), nil)
-		}, ConnectionTerminated},
-		{"closed", func(t *testing.T) error { return get(t, "http://"+serve(t, request), nil) }, ConnectionTerminated},
+		{"reset", func(t *testing.T) error { return get(t, "http://"+badserver.Listen(t, badserver.Reset), nil) }, ConnectionTerminated},
+		{"closed", func(t *testing.T) error { return get(t, "http://"+badserver.Listen(t, badserver.HangUp), nil) }, ConnectionTerminated},
 		{"closed in the headers", func(t *testing.T) error { return reply(t, "HTTP/1.1 200 OK\r\nA: ") }, ConnectionTerminated},
 		{"closed in the body", func(t *testing.T) error { return reply(t, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx") }, ConnectionTerminated},
 		{"garbage", func(t *testing.T) error { return reply(t, "garbage no such host\r\n\r\n") }, HTTPProtocolError},
 		{"speaks first", func(t *testing.T) error {
-			return get(t, "http://"+serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); request(c) }), nil)
+			return get(t, "http://"+badserver.Listen(t, badserver.SpeakFirst("SSH-2.0-x\r\n")), nil)
 		}, HTTPProtocolError},
 		{"bad status", func(t *testing.T) error { return reply(t, "HTTP/1.1 abc operation was canceled\r\n\r\n") }, HTTPProtocolError},
 		{"bad version", func(t *testing.T) error { return reply(t, "HTTX/9 200 OK\r\n\r\n") }, HTTPProtocolError},
@@ -156,7 +130,7 @@ func TestOfHTTP(t *testing.T) {
 		{"too much header", func(t *testing.T) error {
 			return reply(t, "HTTP/1.1 200 OK\r\nA: "+strings.Repeat("x", 1<<16)+"\r\n\r\n")
 		}, HTTPProtocolError},
-		{"silent", silent(""), HTTPResponseTimeout},
+		{"silent", silent, HTTPResponseTimeout},
 		{"silent, HTTP/2", silentH2, HTTPResponseTimeout},
 		{"cut off, HTTP/2", cutH2, ConnectionTerminated},
 		{"aborted, HTTP/2", abortedH2, ConnectionTerminated},
@@ -167,7 +141,7 @@ func TestOfHTTP(t *testing.T) {
 func TestOfTLS(t *testing.T) {
 	check(t, []failure{
 		{"handshake timeout", func(t *testing.T) error {
-			return get(t, "https://"+serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), func(tr *http.Transport) {
+			return get(t, "https://"+badserver.Listen(t, badserver.Hang), func(tr *http.Transport) {
 				tr.TLSHandshakeTimeout = 20 * time.Millisecond
 			})
 		}, ConnectionTimeout},
@@ -177,7 +151,7 @@ func TestOfTLS(t *testing.T) {
 			return get(t, strings.Replace(server.URL, "http:", "https:", 1), nil)
 		}, TLSProtocolError},
 		{"TLS to something else", func(t *testing.T) error {
-			return get(t, "https://"+serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "220 mail\r\n"); request(c) }), nil)
+			return get(t, "https://"+badserver.Listen(t, badserver.SpeakFirst("220 mail\r\n")), nil)
 		}, TLSProtocolError},
 		{"plain HTTP to TLS", func(t *testing.T) error {
 			return reply(t, "\x15\x03\x01\x00\x02\x02\x46")
@@ -204,34 +178,19 @@ func TestOfTLS(t *testing.T) {
 }
 
 func refused(t *testing.T) error {
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = listener.Close()
 	if runtime.GOOS == "windows" {
 		t.Skip("takes two seconds there")
 	}
-	return get(t, "http://"+listener.Addr().String(), nil)
+	return get(t, "http://"+badserver.Nobody(t), nil)
 }
 
 // reply is how a client fails that gets these bytes and then the end.
 func reply(t *testing.T, bytes string) error {
-	address := serve(t, func(c net.Conn) {
-		request(c)
-		_, _ = io.WriteString(c, bytes)
-	})
-	return get(t, "http://"+address, func(tr *http.Transport) { tr.MaxResponseHeaderBytes = 4 << 10 })
+	return get(t, "http://"+badserver.Listen(t, badserver.Answer(bytes)), func(tr *http.Transport) { tr.MaxResponseHeaderBytes = 4 << 10 })
 }
 
-func silent(sent string) func(*testing.T) error {
-	return func(t *testing.T) error {
-		address := serve(t, func(c net.Conn) {
-			_, _ = io.WriteString(c, sent)
-			_, _ = io.Copy(io.Discard, c)
-		})
-		return get(t, "http://"+address, func(tr *http.Transport) { tr.ResponseHeaderTimeout = 20 * time.Millisecond })
-	}
+func silent(t *testing.T) error {
+	return get(t, "http://"+badserver.Listen(t, badserver.Hang), func(tr *http.Transport) { tr.ResponseHeaderTimeout = 20 * time.Millisecond })
 }
 
 func silentH2(t *testing.T) error {
@@ -262,7 +221,7 @@ func abortedH2(t *testing.T) error {
 }
 
 func readDeadline(t *testing.T) error {
-	address := serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	address := badserver.Listen(t, badserver.Hang)
 	return get(t, "http://"+address, func(tr *http.Transport) {
 		tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, address)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
@@ -90,16 +90,6 @@ func wantError(t *testing.T, err error, wants ...string) {
 	}
 }
 
-func refusing(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	return l.Addr().String()
-}
-
 // answering is the address of a server that always answers so.
 func answering(t *testing.T, status int, body string) string {
 	t.Helper()
@@ -118,7 +108,7 @@ func TestUnreachable(t *testing.T) {
 		fmt.Fprint(w, "[")
 	}))
 	defer short.Close()
-	dead := refusing(t)
+	dead := badserver.Nobody(t)
 	for _, tt := range []struct {
 		address string
 		wants   []string
@@ -210,7 +200,7 @@ func TestCompletion(t *testing.T) {
 		{"maintenance|on|", "shop\tdegraded|api\tup"},
 		{"maintenance|on|shop|", ""},
 	} {
-		for address, want := range map[string]string{f.address(): tt.want, refusing(t): ""} {
+		for address, want := range map[string]string{f.address(): tt.want, badserver.Nobody(t): ""} {
 			if tt.args == "maintenance|" {
 				want = tt.want
 			}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/diagnose"
 )
 
@@ -65,20 +66,12 @@ func TestDiagnoseJSON(t *testing.T) {
 // TestDiagnoseStopped: ctrl-C ends it, with the addresses that remain.
 func TestDiagnoseStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		if conn, err := listener.Accept(); err == nil {
-			defer conn.Close()
-			_, _ = conn.Read(make([]byte, 1))
-			cancel()
-			_, _ = conn.Read(make([]byte, 4096))
-		}
-	}()
-	out, err := runDiagnose(ctx, "--timeout", "1h", listener.Addr().String(), "unix//no/such")
+	at := badserver.Listen(t, func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 1))
+		cancel()
+		badserver.Hang(c)
+	})
+	out, err := runDiagnose(ctx, "--timeout", "1h", at, "unix//no/such")
 	if err == nil || !strings.HasPrefix(err.Error(), "stopped: ") || strings.Contains(out, "/no/such") {
 		t.Errorf("%v: %s", err, out)
 	}

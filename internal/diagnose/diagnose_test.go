@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
@@ -171,7 +172,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestPorts(t *testing.T) {
-	dead, other := nobody(t), app(t, http.StatusOK)
+	dead, other := badserver.Nobody(t), app(t, http.StatusOK)
 	port := portOf(t, dead)
 	closed := map[string]any{"10.0.0.3:" + port: syscall.ECONNREFUSED}
 	for _, usual := range []string{"80", "443", "3000", "5000", "8000", "8080", "9000"} {
@@ -314,9 +315,9 @@ func TestSockets(t *testing.T) {
 // TestStopped: whoever presses ctrl-C does not wait for a timeout.
 func TestStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	at := listen(t, func(c net.Conn) {
+	at := badserver.Listen(t, func(c net.Conn) {
 		cancel()
-		hang(c)
+		badserver.Hang(c)
 	})
 	start := time.Now()
 	r := (&Walk{Timeout: plenty}).Run(ctx, at)

@@ -32,63 +32,6 @@ const (
 func no() bool  { return false }
 func yes() bool { return true }
 
-// listen accepts connections until the test ends and hands each to f, which
-// need not close it.
-func listen(t testing.TB, f func(net.Conn)) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	serve(t, listener, f)
-	return listener.Addr().String()
-}
-
-func serve(t testing.TB, listener net.Listener, f func(net.Conn)) {
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				f(conn)
-			}()
-		}
-	}()
-}
-
-// nobody is an address on which nothing listens.
-func nobody(t testing.TB) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
-// answering reads something and answers it.
-func answering(s string) func(net.Conn) {
-	return func(c net.Conn) {
-		_, _ = c.Read(make([]byte, 4096))
-		_, _ = io.WriteString(c, s)
-	}
-}
-
-// first speaks first.
-func first(s string) func(net.Conn) {
-	return func(c net.Conn) {
-		_, _ = io.WriteString(c, s)
-		hang(c)
-	}
-}
-
-func hang(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
-
 // app is the host and port of a server that answers with this status.
 func app(t testing.TB, status int, header ...string) string {
 	t.Helper()

@@ -3,13 +3,12 @@ package diagnose
 import (
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"testing"
-	"time"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
@@ -58,44 +57,40 @@ func TestOtherProtocols(t *testing.T) {
 		}
 	}
 	socket := filepath.Join(t.TempDir(), "app.sock")
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serve(t, listener, tlsOnly(t, a.good()))
+	badserver.ListenAt(t, "unix", socket, tlsOnly(t, a.good()))
 	port := "Is it the right port? A reverse proxy needs one that speaks HTTP."
 	checkAll(t, []visited{
 		secure(secureApp(t, nil, false), "TLS"),
 		secure(secureApp(t, &tls.Config{Certificates: []tls.Certificate{a.good()}, ClientAuth: tls.RequireAnyClientCert}, true), "TLS with client certificates"),
-		secure(listen(t, answering("\x15\x03\x01\x00\x02\x02\x46")), "TLS alert"),
-		secure(listen(t, tlsOnly(t, a.good())), "TLS that hangs up"),
+		secure(badserver.Listen(t, badserver.Answer("\x15\x03\x01\x00\x02\x02\x46")), "TLS alert"),
+		secure(badserver.Listen(t, tlsOnly(t, a.good())), "TLS that hangs up"),
 		{
 			name: "TLS on a socket", at: socket, address: "unix/AT", cause: cause.HTTPProtocolError,
 			finding: socket + " wants TLS, but was spoken to in plain HTTP.",
 			advice:  "Write transport http { tls } in reverse_proxy.",
 		},
 		{
-			name: "SSH", at: listen(t, first("SSH-2.0-OpenSSH_9.6\r\n")), cause: cause.HTTPProtocolError,
+			name: "SSH", at: badserver.Listen(t, badserver.SpeakFirst("SSH-2.0-OpenSSH_9.6\r\n")), cause: cause.HTTPProtocolError,
 			finding: `AT speaks SSH, not HTTP: it says "SSH-2.0-OpenSSH_9.6".`, advice: port,
 		},
 		{
-			name: "SMTP", at: listen(t, first("220 mail.test ESMTP\r\n")), cause: cause.HTTPProtocolError,
+			name: "SMTP", at: badserver.Listen(t, badserver.SpeakFirst("220 mail.test ESMTP\r\n")), cause: cause.HTTPProtocolError,
 			finding: `AT speaks a mail or FTP protocol, not HTTP: it says "220 mail.test ESMTP".`, advice: port,
 		},
 		{
-			name: "Redis", at: listen(t, answering("-ERR unknown command 'GET'\r\n")), cause: cause.HTTPProtocolError,
+			name: "Redis", at: badserver.Listen(t, badserver.Answer("-ERR unknown command 'GET'\r\n")), cause: cause.HTTPProtocolError,
 			finding: `AT speaks the protocol of Redis, not HTTP: it says "-ERR unknown command 'GET'".`, advice: port,
 		},
 		{
-			name: "PostgreSQL", at: listen(t, answering("E\x00\x00\x00\x1bSFATAL\x00C08P01\x00\x00")), cause: cause.HTTPProtocolError,
+			name: "PostgreSQL", at: badserver.Listen(t, badserver.Answer("E\x00\x00\x00\x1bSFATAL\x00C08P01\x00\x00")), cause: cause.HTTPProtocolError,
 			finding: `AT speaks the protocol of PostgreSQL, not HTTP: it says "E····SFATAL·C08P01··".`, advice: port,
 		},
 		{
-			name: "MySQL", at: listen(t, first("J\x00\x00\x00\x0a8.0.36\x00mysql_native_password\x00")), cause: cause.HTTPProtocolError,
+			name: "MySQL", at: badserver.Listen(t, badserver.SpeakFirst("J\x00\x00\x00\x0a8.0.36\x00mysql_native_password\x00")), cause: cause.HTTPProtocolError,
 			finding: `AT speaks the protocol of MySQL, not HTTP: it says "J··· 8.0.36·mysql_native_password·".`, advice: port,
 		},
 		{
-			name: "anything", at: listen(t, answering("what?\x1b[2J\r\n")), cause: cause.HTTPProtocolError,
+			name: "anything", at: badserver.Listen(t, badserver.Answer("what?\x1b[2J\r\n")), cause: cause.HTTPProtocolError,
 			finding: `AT does not speak HTTP: it says "what?·[2J".`, advice: "Is it the right port, and does it want TLS or another HTTP version?",
 		},
 	})
@@ -108,11 +103,11 @@ func TestHTTP2(t *testing.T) {
 			advice: "Write h2c://AT in reverse_proxy, or versions h2c 2 in its transport http.",
 		},
 		{
-			name: "h2c only, and says so", at: listen(t, first("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80")), cause: cause.HTTPProtocolError,
+			name: "h2c only, and says so", at: badserver.Listen(t, badserver.SpeakFirst("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80")), cause: cause.HTTPProtocolError,
 			finding: "AT speaks HTTP/2 only (h2c).", advice: "Write h2c://AT in reverse_proxy, or versions h2c 2 in its transport http.",
 		},
 		{
-			name: "no h2c", at: listen(t, answering("HTTP/1.1 400 Bad Request\r\n\r\n")), address: "h2c://AT", cause: cause.HTTPProtocolError,
+			name: "no h2c", at: badserver.Listen(t, badserver.Answer("HTTP/1.1 400 Bad Request\r\n\r\n")), address: "h2c://AT", cause: cause.HTTPProtocolError,
 			finding: "AT speaks HTTP/1 only, not h2c.", advice: "Write http://AT, and no h2c in versions of its transport.",
 		},
 	})
@@ -123,7 +118,7 @@ func tlsOnly(t *testing.T, cert tls.Certificate) func(net.Conn) {
 	return func(c net.Conn) {
 		secure := tls.Server(silent{c}, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
 		if secure.HandshakeContext(t.Context()) == nil {
-			hang(secure)
+			badserver.Hang(secure)
 		}
 	}
 }
@@ -140,18 +135,18 @@ func (s silent) Write(b []byte) (int, error) {
 
 func TestNoAnswer(t *testing.T) {
 	terminated := "Did it crash or restart? Its log may tell."
-	postgres := listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 4096)) })
+	postgres := badserver.Listen(t, badserver.HangUp)
 	checkAll(t, []visited{
 		{
-			name: "slow", at: listen(t, hang), walk: Walk{Timeout: little}, cause: cause.HTTPResponseTimeout,
+			name: "slow", at: badserver.Listen(t, badserver.Hang), walk: Walk{Timeout: little}, cause: cause.HTTPResponseTimeout,
 			finding: "AT takes connections, but did not answer within TIME.", advice: "Is it overloaded or stuck, or is the timeout too short?",
 		},
 		{
-			name: "closes", at: listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 4096)) }), cause: cause.ConnectionTerminated,
+			name: "closes", at: badserver.Listen(t, badserver.HangUp), cause: cause.ConnectionTerminated,
 			finding: "AT took the request and closed the connection without an answer.", advice: terminated,
 		},
 		{
-			name: "closes at once", at: listen(t, func(net.Conn) {}), cause: cause.ConnectionTerminated,
+			name: "closes at once", at: badserver.Listen(t, func(net.Conn) {}), cause: cause.ConnectionTerminated,
 			finding: "AT took the request and closed the connection without an answer.", advice: terminated,
 		},
 		{
@@ -160,25 +155,13 @@ func TestNoAnswer(t *testing.T) {
 			advice:  terminated + " Port PORT is usually that of PostgreSQL.",
 		},
 		{
-			name: "half", at: listen(t, answering("HTTP/1.1 200")), cause: cause.ConnectionTerminated,
+			name: "half", at: badserver.Listen(t, badserver.Answer("HTTP/1.1 200")), cause: cause.ConnectionTerminated,
 			finding: "AT began to answer, but not to the end: connection closed.", advice: terminated,
 		},
 		{
-			name: "endless header", at: listen(t, endless), cause: cause.HTTPProtocolError,
+			name: "endless header", at: badserver.Listen(t, badserver.Endless("HTTP/1.1 200 OK\r\nA: ", "x")), cause: cause.HTTPProtocolError,
 			finding: "AT began to answer, but not to the end: net/http: server response headers exceeded 1048576 bytes; aborted.",
 			advice:  "Is it the right port, and does it want TLS or another HTTP version?",
 		},
 	})
-}
-
-func endless(c net.Conn) {
-	_, _ = c.Read(make([]byte, 4096))
-	_ = c.SetDeadline(time.Now().Add(plenty))
-	_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nA: ")
-	for junk := make([]byte, 32<<10); err == nil; {
-		for i := range junk {
-			junk[i] = 'x'
-		}
-		_, err = c.Write(junk)
-	}
 }

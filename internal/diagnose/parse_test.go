@@ -9,6 +9,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 )
 
 func TestParse(t *testing.T) {
@@ -90,7 +92,7 @@ func TestParseMistakes(t *testing.T) {
 // TestPasswords: what is written on a terminal gets into bug reports.
 func TestPasswords(t *testing.T) {
 	walk := Walk{Timeout: plenty}
-	for _, address := range []string{"http://me:%s@" + nobody(t), "http://me:%s@app:x/", "http://me:x/%s@app/", "http://me:%s@{env.APP}/", "grpc://me:%s@app"} {
+	for _, address := range []string{"http://me:%s@" + badserver.Nobody(t), "http://me:%s@app:x/", "http://me:x/%s@app/", "http://me:%s@{env.APP}/", "grpc://me:%s@app"} {
 		const secret = "hunter2"
 		raw, err := json.Marshal(walk.Run(t.Context(), fmt.Sprintf(address, secret)))
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
@@ -123,8 +124,8 @@ func TestHandshakes(t *testing.T) {
 	}
 	checkAll(t, []visited{
 		plainBy("plain", app(t, http.StatusOK)),
-		plainBy("plain that hangs up", listen(t, plainOnly(true))),
-		plainBy("plain that waits", listen(t, plainOnly(false))),
+		plainBy("plain that hangs up", badserver.Listen(t, plainOnly(true))),
+		plainBy("plain that waits", badserver.Listen(t, plainOnly(false))),
 		{
 			name: "old", at: secureApp(t, config(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }), false),
 			address: "https://AT", cause: cause.TLSAlertReceived,
@@ -138,15 +139,15 @@ func TestHandshakes(t *testing.T) {
 			advice:  "Name the right one: tls_server_name in transport http.",
 		},
 		{
-			name: "SSH", at: listen(t, first("SSH-2.0-OpenSSH_9.6\r\n")), address: "https://AT", cause: cause.TLSProtocolError,
+			name: "SSH", at: badserver.Listen(t, badserver.SpeakFirst("SSH-2.0-OpenSSH_9.6\r\n")), address: "https://AT", cause: cause.TLSProtocolError,
 			finding: `AT does not speak TLS: it says "SSH-2.0-OpenSSH_9.6".`, advice: "Is it the right port?",
 		},
 		{
-			name: "silent", at: listen(t, hang), address: "https://AT", walk: Walk{Timeout: little}, cause: cause.ConnectionTimeout,
+			name: "silent", at: badserver.Listen(t, badserver.Hang), address: "https://AT", walk: Walk{Timeout: little}, cause: cause.ConnectionTimeout,
 			finding: "AT takes connections, but did not finish the TLS handshake within TIME.", advice: "Does that port speak TLS, and is the app overloaded or stuck?",
 		},
 		{
-			name: "alert", at: listen(t, answering("\x15\x03\x03\x00\x02\x02\x28")), address: "https://AT", cause: cause.TLSAlertReceived,
+			name: "alert", at: badserver.Listen(t, badserver.Answer("\x15\x03\x03\x00\x02\x02\x28")), address: "https://AT", cause: cause.TLSAlertReceived,
 			finding: "The TLS handshake with AT failed: handshake failure.",
 			advice:  "Does it want a client certificate, another server name or another TLS version?",
 		},
@@ -162,7 +163,7 @@ func plainOnly(hangsUp bool) func(net.Conn) {
 		case strings.HasPrefix(string(b[:n]), "GET "):
 			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
 		case !hangsUp:
-			hang(c)
+			badserver.Hang(c)
 		}
 	}
 }

@@ -3,24 +3,17 @@ package probe
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
 func TestBadServers(t *testing.T) {
-	answer := func(s string) func(net.Conn) {
-		return func(c net.Conn) {
-			_, _ = c.Read(make([]byte, 4096))
-			_, _ = io.WriteString(c, s)
-		}
-	}
-	hang := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 	tests := []struct {
 		name    string
 		scheme  string
@@ -28,34 +21,23 @@ func TestBadServers(t *testing.T) {
 		timeout time.Duration
 		want    cause.Cause
 	}{
-		{"garbage", "http", answer("\x00\xff what\r\n\r\n"), plenty, cause.HTTPProtocolError},
-		{"long garbage", "http", answer(strings.Repeat("HTTP/1.1 \xff", 1000) + "\r\n"), plenty, cause.HTTPProtocolError},
-		{"closes", "http", answer(""), plenty, cause.ConnectionTerminated},
-		{"closes in the headers", "http", answer("HTTP/1.1 200"), plenty, cause.ConnectionTerminated},
-		{"resets", "http", func(c net.Conn) { answer("")(c); _ = c.(*net.TCPConn).SetLinger(0) }, plenty, cause.ConnectionTerminated},
-		{"speaks first", "http", func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); hang(c) }, plenty, cause.HTTPProtocolError},
-		{"endless header", "http", func(c net.Conn) {
-			_, _ = c.Read(make([]byte, 4096))
-			_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nA: ")
-			for junk := []byte(strings.Repeat("x", 32<<10)); err == nil; {
-				_, err = c.Write(junk)
-			}
-		}, plenty, cause.HTTPProtocolError},
-		{"endless information", "http", func(c net.Conn) {
-			_, err := c.Read(make([]byte, 4096))
-			for err == nil {
-				_, err = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\n\r\n")
-			}
-		}, plenty, cause.HTTPProtocolError},
-		{"switches protocols", "http", answer("HTTP/1.1 101 What\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), plenty, cause.UnexpectedStatus},
-		{"silent", "http", hang, little, cause.HTTPResponseTimeout},
-		{"slow headers", "http", func(c net.Conn) { answer("HTTP/1.1 200 OK\r\n")(c); hang(c) }, little, cause.HTTPResponseTimeout},
-		{"no handshake", "https", hang, little, cause.ConnectionTimeout},
-		{"no TLS", "https", answer("HTTP/1.1 200 OK\r\n\r\n"), plenty, cause.TLSProtocolError},
+		{"garbage", "http", badserver.Answer("\x00\xff what\r\n\r\n"), plenty, cause.HTTPProtocolError},
+		{"long garbage", "http", badserver.Answer(strings.Repeat("HTTP/1.1 \xff", 1000) + "\r\n"), plenty, cause.HTTPProtocolError},
+		{"closes", "http", badserver.HangUp, plenty, cause.ConnectionTerminated},
+		{"closes in the headers", "http", badserver.Answer("HTTP/1.1 200"), plenty, cause.ConnectionTerminated},
+		{"resets", "http", badserver.Reset, plenty, cause.ConnectionTerminated},
+		{"speaks first", "http", badserver.SpeakFirst("SSH-2.0-x\r\n"), plenty, cause.HTTPProtocolError},
+		{"endless header", "http", badserver.Endless("HTTP/1.1 200 OK\r\nA: ", "x"), plenty, cause.HTTPProtocolError},
+		{"endless information", "http", badserver.Endless("", "HTTP/1.1 103 Early Hints\r\n\r\n"), plenty, cause.HTTPProtocolError},
+		{"switches protocols", "http", badserver.Answer("HTTP/1.1 101 What\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), plenty, cause.UnexpectedStatus},
+		{"silent", "http", badserver.Hang, little, cause.HTTPResponseTimeout},
+		{"slow headers", "http", func(c net.Conn) { badserver.Answer("HTTP/1.1 200 OK\r\n")(c); badserver.Hang(c) }, little, cause.HTTPResponseTimeout},
+		{"no handshake", "https", badserver.Hang, little, cause.ConnectionTimeout},
+		{"no TLS", "https", badserver.Answer("HTTP/1.1 200 OK\r\n\r\n"), plenty, cause.TLSProtocolError},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			probe := HTTP{URL: test.scheme + "://" + listen(t, test.serve), Timeout: test.timeout, Transport: own(t)}
+			probe := HTTP{URL: test.scheme + "://" + badserver.Listen(t, test.serve), Timeout: test.timeout, Transport: own(t)}
 			want(t, probe.Probe(t.Context()), test.want, false)
 		})
 	}
@@ -85,7 +67,7 @@ func TestConnecting(t *testing.T) {
 		want       cause.Cause
 		decisive   bool
 	}{
-		{"refused", nobody(t), own(t), cause.ConnectionRefused, true},
+		{"refused", badserver.Nobody(t), own(t), cause.ConnectionRefused, true},
 		{"hanging", "127.0.0.1", hanging, cause.ConnectionTimeout, false},
 		{"name servers hang", "name.invalid", resolving, cause.DNSTimeout, false},
 		{"name servers hung", "name.invalid", hanged, cause.DNSTimeout, false},

@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
@@ -176,7 +177,7 @@ func field(name, value string) string {
 // came, and then closes the connection if that was the wish.
 func framing(t testing.TB, close bool, frames ...string) string {
 	t.Helper()
-	return listen(t, func(c net.Conn) {
+	return badserver.Listen(t, func(c net.Conn) {
 		r := bufio.NewReader(c)
 		if _, err := r.Discard(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); err != nil {
 			return
@@ -275,10 +276,7 @@ func TestGRPCNotHTTP2(t *testing.T) {
 	tlsServer := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(tlsServer.Close)
 	modern := "http://" + grpcServer(t, func(*grpc.Server) {})
-	speaksFirst := "http://" + listen(t, func(c net.Conn) {
-		_, _ = io.WriteString(c, "SSH-2.0-x\r\n")
-		_, _ = io.Copy(io.Discard, c)
-	})
+	speaksFirst := "http://" + badserver.Listen(t, badserver.SpeakFirst("SSH-2.0-x\r\n"))
 	tests := []struct {
 		name, url string
 		transport http.RoundTripper

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
@@ -230,7 +231,7 @@ func TestGRPCTimeouts(t *testing.T) {
 	})
 	hanging := ownH2C(t)
 	hanging.DialContext = hangingDial
-	silent := "://" + listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)); time.Sleep(2 * little) })
+	silent := "://" + badserver.Listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)); time.Sleep(2 * little) })
 	tests := []struct {
 		name, url string
 		transport http.RoundTripper
@@ -241,7 +242,7 @@ func TestGRPCTimeouts(t *testing.T) {
 		{"silent", "http" + silent, ownH2C(t), cause.HTTPResponseTimeout, false},
 		{"no handshake", "https" + silent, own(t), cause.ConnectionTimeout, false},
 		{"no connection", "http://127.0.0.1", hanging, cause.ConnectionTimeout, false},
-		{"refused", "http://" + nobody(t), ownH2C(t), cause.ConnectionRefused, true},
+		{"refused", "http://" + badserver.Nobody(t), ownH2C(t), cause.ConnectionRefused, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

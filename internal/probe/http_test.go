@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
@@ -155,7 +156,7 @@ func TestBody(t *testing.T) {
 
 func TestRedirects(t *testing.T) {
 	var hits atomic.Int32
-	down := "http://" + nobody(t) + "/"
+	down := "http://" + badserver.Nobody(t) + "/"
 	url := server(t, func(w http.ResponseWriter, r *http.Request) {
 		hits.Add(1)
 		var left int

@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/health"
 )
@@ -40,41 +41,6 @@ func want(t *testing.T, got health.Result, c cause.Cause, decisive bool) {
 	}
 }
 
-// listen accepts connections until the test ends and hands each to f, which
-// need not close it.
-func listen(t testing.TB, f func(net.Conn)) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				f(conn)
-			}()
-		}
-	}()
-	return listener.Addr().String()
-}
-
-// nobody is an address on which nothing listens.
-func nobody(t *testing.T) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 func failingDial(err error) func(context.Context, string, string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) { return nil, err }
 }
@@ -89,7 +55,7 @@ type hidden struct{ error }
 
 func TestTCP(t *testing.T) {
 	taken := make(chan string, 1)
-	open := listen(t, func(c net.Conn) {
+	open := badserver.Listen(t, func(c net.Conn) {
 		sent, _ := io.ReadAll(c) // ends because the probe closes
 		taken <- string(sent)
 	})
@@ -103,7 +69,7 @@ func TestTCP(t *testing.T) {
 	}{
 		{"open", TCP{Address: open, Timeout: plenty}, "", false},
 		{"open, no timeout", TCP{Network: "tcp4", Address: open}, "", false},
-		{"refused", TCP{Address: nobody(t), Timeout: plenty}, cause.ConnectionRefused, true},
+		{"refused", TCP{Address: badserver.Nobody(t), Timeout: plenty}, cause.ConnectionRefused, true},
 		{"no socket", TCP{Network: "unix", Address: filepath.Join(t.TempDir(), "x"), Timeout: plenty}, cause.ConnectionRefused, true},
 		{"no name", TCP{Dial: failingDial(notFound)}, cause.DNSError, true},
 		{"slow name", TCP{Dial: failingDial(slowName)}, cause.DNSTimeout, false},
@@ -136,7 +102,7 @@ func TestCanceled(t *testing.T) {
 		want(t, tcp.Probe(ctx), cause.ClientGone, false)
 		tcp.Dial = failingDial(errors.New("connection refused"))
 		want(t, tcp.Probe(ctx), cause.ClientGone, false)
-		http := HTTP{URL: "http://" + nobody(t), Timeout: plenty}
+		http := HTTP{URL: "http://" + badserver.Nobody(t), Timeout: plenty}
 		want(t, http.Probe(ctx), cause.ClientGone, false)
 	}
 }
