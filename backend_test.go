@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -73,7 +74,14 @@ func (b *backend) start() {
 		b.t.Fatal(err)
 	}
 	b.server = &http.Server{Handler: b, ErrorLog: log.New(io.Discard, "", 0)}
-	go b.server.Serve(listener) //nolint:errcheck // it ends with the listener
+	go runServer(b.t, b.server, listener)
+}
+
+// runServer has a server serve until it is closed.
+func runServer(t *testing.T, server interface{ Serve(net.Listener) error }, listener net.Listener) {
+	if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("serving: %v", err)
+	}
 }
 
 // stop ends the app at once, with all its connections. A second call does nothing.

@@ -34,7 +34,7 @@ func TestAdapt(t *testing.T) {
 			caddyfile, want, _ := strings.Cut(string(text), divider)
 			got := adaptedText(t, caddyfile)
 			if *update {
-				if err := os.WriteFile(file, []byte(caddyfile+divider+got), 0o600); err != nil { //nolint:gosec // a file that is there already
+				if err := os.WriteFile(file, []byte(caddyfile+divider+got), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			} else if got != want {

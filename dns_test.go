@@ -56,8 +56,9 @@ func (d *dns) start() {
 	if err := d.process.Start(); err != nil {
 		d.t.Fatal(err)
 	}
+	dialer := net.Dialer{Timeout: time.Second}
 	await(d.t, "the name server answers", func() bool {
-		conn, err := net.DialTimeout("tcp", d.addr, time.Second) //nolint:noctx // it has a bound of its own
+		conn, err := dialer.DialContext(d.t.Context(), "tcp", d.addr)
 		if err == nil {
 			_ = conn.Close()
 		}

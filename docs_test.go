@@ -195,7 +195,7 @@ func (l links) check(t *testing.T, from, link string) {
 		target = filepath.ToSlash(filepath.Join(filepath.Dir(from), link))
 	}
 	file, fragment, hasFragment := strings.Cut(target, "#")
-	if _, err := os.Stat(file); err != nil { //nolint:gosec // a name in our own documents
+	if _, err := os.Stat(file); err != nil {
 		t.Errorf("%s: link to %s: %v", from, link, err)
 	}
 	if hasFragment && !slices.Contains(l[file], fragment) {

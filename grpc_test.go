@@ -17,7 +17,7 @@ func serveGRPC(t *testing.T, server *grpc.Server) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go server.Serve(listener) //nolint:errcheck // it ends with the server
+	go runServer(t, server, listener)
 	t.Cleanup(server.Stop)
 	return listener.Addr().String()
 }

@@ -82,7 +82,7 @@ func TestLogoAndColor(t *testing.T) {
 	}
 	s := downSite(t, "color \"#767676\"\nlogo "+logo)
 	got := s.page()
-	wantText(t, got, `<img src="data:image/svg&#43;xml;base64,`, "#767676")
+	wantText(t, got, `<img src="data:image/svg+xml;base64,`, "#767676")
 	if csp := got.header.Get("Content-Security-Policy"); !strings.Contains(csp, "img-src data:") || strings.Contains(csp, "unsafe") {
 		t.Errorf("policy %q", csp)
 	}

@@ -194,7 +194,7 @@ func serve(t *testing.T, network, address string, configure func(*http.Server)) 
 	if configure != nil {
 		configure(server)
 	}
-	go server.Serve(listener) //nolint:errcheck // it ends with the listener
+	go runServer(t, server, listener)
 	t.Cleanup(func() { _ = server.Close() })
 	return listener.Addr().String()
 }

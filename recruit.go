@@ -2,11 +2,14 @@ package healthpool
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -132,14 +135,29 @@ func dialString(addr caddy.NetworkAddress) string {
 	return addr.String()
 }
 
-// trust names the authorities that a transport trusts, if not those of the system.
-// Its configuration does not tell any more: loading a module takes that away.
-func trust(transport http.RoundTripper) [][]byte {
+// authorities are the sets of authorities that transports have trusted, each once: a
+// set tells nothing but whether it is equal to another.
+var authorities struct {
+	sync.Mutex
+	known []*x509.CertPool
+}
+
+// trust is a number for the authorities that a transport trusts, 0 for those of the
+// system. Its configuration does not tell any more: loading a module takes that away.
+func trust(transport http.RoundTripper) int {
 	t, ok := transport.(*reverseproxy.HTTPTransport)
 	if !ok || t.Transport == nil || t.Transport.TLSClientConfig == nil || t.Transport.TLSClientConfig.RootCAs == nil {
-		return nil
+		return 0
 	}
-	return t.Transport.TLSClientConfig.RootCAs.Subjects() //nolint:staticcheck // these are never the system's, of which it does not know all
+	roots := t.Transport.TLSClientConfig.RootCAs
+	authorities.Lock()
+	defer authorities.Unlock()
+	i := slices.IndexFunc(authorities.known, roots.Equal)
+	if i < 0 {
+		i = len(authorities.known)
+		authorities.known = append(authorities.known, roots)
+	}
+	return i + 1
 }
 
 // digest tells whether two things are configured alike.

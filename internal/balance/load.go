@@ -144,9 +144,9 @@ func weight(now int64, at uint32) float32 {
 
 // since is the milliseconds from at until now: none if now is the earlier one,
 // and very many if that much earlier that the clock must have wrapped around.
-func since(now int64, at uint32) int32 {
-	elapsed := int32(milliseconds(now) - at)
-	if elapsed < -int32(late/time.Millisecond) {
+func since(now int64, at uint32) int64 {
+	elapsed := (now/int64(time.Millisecond) - int64(at)) << 32 >> 32 // as of clocks of 32 bits
+	if elapsed < -int64(late/time.Millisecond) {
 		return math.MaxInt32
 	}
 	return max(elapsed, 0)
@@ -160,7 +160,9 @@ func latest(old uint64, now int64) uint32 {
 	return milliseconds(now)
 }
 
-func milliseconds(now int64) uint32 { return uint32(now / int64(time.Millisecond)) }
+func milliseconds(now int64) uint32 {
+	return uint32(now / int64(time.Millisecond) & math.MaxUint32)
+}
 
 func pack(average float32, at uint32, failed bool) uint64 {
 	if failed {
@@ -170,9 +172,9 @@ func pack(average float32, at uint32, failed bool) uint64 {
 }
 
 func unpack(packed uint64) (average float32, at uint32, failed bool) {
-	average = math.Float32frombits(uint32(packed >> 32))
+	average, at = math.Float32frombits(uint32(packed>>32)), uint32(packed&math.MaxUint32)
 	if average < 0 {
-		return -average, uint32(packed), true
+		return -average, at, true
 	}
-	return average, uint32(packed), false
+	return average, at, false
 }

@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -78,7 +79,7 @@ func (x *Exchange) Serve(next caddyhttp.Handler) error {
 		if !x.Intercepted() {
 			return
 		}
-		if broken := recover(); broken != nil && broken != http.ErrAbortHandler { //nolint:errorlint // panics have no chain
+		if broken := recover(); broken != nil && !isAbort(broken) {
 			panic(broken)
 		}
 		header := x.ResponseWriter.Header()
@@ -86,6 +87,12 @@ func (x *Exchange) Serve(next caddyhttp.Handler) error {
 		maps.Copy(header, x.before)
 	}()
 	return next.ServeHTTP(x, x.request)
+}
+
+// isAbort tells whether a panic is that of a proxy whose response broke off.
+func isAbort(broken any) bool {
+	err, ok := broken.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 
 // Failure is the response that was intercepted, as a failure of the proxy.

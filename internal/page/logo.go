@@ -6,34 +6,24 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"html/template"
 	"image/png"
 	"io"
-	"os"
 )
 
 // maxLogo is the size of a logo at most, because it is part of every page.
 const maxLogo = 32 << 10
 
-// readLogo returns the image in a file as a data URL.
-func readLogo(name string) (template.URL, error) {
-	f, err := os.Open(name) //nolint:gosec // the owner names it
+// readLogo returns the image in a file as an element of the page.
+func readLogo(name string) (string, error) {
+	image, err := readFile(name, maxLogo)
 	if err != nil {
 		return "", fmt.Errorf("logo: %w", err)
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	image, err := io.ReadAll(io.LimitReader(f, maxLogo+1))
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("logo: %w", err)
-	case len(image) > maxLogo:
-		return "", fmt.Errorf("logo: %s: must be at most %d KiB", name, maxLogo>>10)
 	}
 	kind := imageType(image)
 	if kind == "" {
 		return "", fmt.Errorf("logo: %s: must be a PNG image, or an SVG with xmlns=%q", name, svgElement.Space)
 	}
-	return template.URL("data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(image)), nil //nolint:gosec // base64 escapes it
+	return `<img src="data:` + kind + ";base64," + base64.StdEncoding.EncodeToString(image) + `" alt="">`, nil
 }
 
 // imageType looks at what is in a file, not at its name. It is empty for what is

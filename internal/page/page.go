@@ -50,11 +50,9 @@ func New(o Options) (*Page, error) {
 	p.linksMarkup = markup(linksMarkup, p.links)
 	var err error
 	if o.Logo != "" {
-		image, err := readLogo(o.Logo)
-		if err != nil {
+		if p.logo, err = readLogo(o.Logo); err != nil {
 			return nil, err
 		}
-		p.logo = markup(logoMarkup, image)
 	}
 	if o.Template != "" {
 		if p.own, err = p.readTemplate(o.Template); err != nil {
@@ -64,10 +62,7 @@ func New(o Options) (*Page, error) {
 	return p, nil
 }
 
-var (
-	logoMarkup  = template.Must(template.New("logo").Parse(`<img src="{{.}}" alt="">`))
-	linksMarkup = template.Must(template.New("links").Parse(`{{range .}}<a href="{{.URL}}"><bdi>{{.Label}}</bdi></a>{{end}}`))
-)
+var linksMarkup = template.Must(template.New("links").Parse(`{{range .}}<a href="{{.URL}}"><bdi>{{.Label}}</bdi></a>{{end}}`))
 
 // markup executes one of our own templates, which have no way to fail.
 func markup(t *template.Template, data any) string {

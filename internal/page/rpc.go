@@ -92,10 +92,11 @@ func grpcTrailers(s *status.Status) []byte {
 	return b.Bytes()
 }
 
-// writeFrame writes a message as gRPC, gRPC-Web and Connect frame it.
+// writeFrame writes a message as gRPC, gRPC-Web and Connect frame it: after a byte of
+// flags and four of the length.
 func writeFrame(b *bytes.Buffer, flags byte, payload []byte) {
-	b.WriteByte(flags)
-	b.Write(binary.BigEndian.AppendUint32(b.AvailableBuffer(), uint32(len(payload)))) //nolint:gosec // a few hundred bytes
+	head := binary.BigEndian.AppendUint64(nil, uint64(flags)<<32|uint64(len(payload)))
+	b.Write(head[3:])
 	b.Write(payload)
 }
 

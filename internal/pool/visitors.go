@@ -15,16 +15,22 @@ import (
 // They are not known one by one, only by what their pages were told last.
 type visitors struct {
 	// expected counts, for each second that comes, the pages that will ask in it:
-	// a second in the upper half, the count in the lower.
-	expected [expectedSeconds]atomic.Uint64
+	// the count is in the lowest countBits, the second above them.
+	expected [expectedSeconds]atomic.Int64
 	// turn is when the next of them may return (of time.UnixNano).
 	turn atomic.Int64
 	// past is how long the latest outages lasted, the newest first.
 	past atomic.Pointer[[]time.Duration]
 }
 
-// expectedSeconds is more than any page is told to wait before it asks again.
-const expectedSeconds = 64
+const (
+	// expectedSeconds is more than any page is told to wait before it asks again,
+	// and a power of two: any second, even one before 1970, has a place.
+	expectedSeconds = 64
+	// countBits hold more than can ask in one second, and leave enough for a second
+	// until the year 3058.
+	countBits = 28
+)
 
 // crowds are the visitors of each pool by its token, across reloads.
 var crowds = caddy.NewUsagePool()
@@ -36,12 +42,12 @@ func visitorsOf(token string) *visitors {
 
 // expect counts in a page that will ask at a time.
 func (v *visitors) expect(at time.Time) {
-	second := uint64(at.Unix()) //nolint:gosec // after 1970
-	bucket := &v.expected[second%expectedSeconds]
+	second := at.Unix()
+	bucket := &v.expected[second&(expectedSeconds-1)]
 	for {
 		old := bucket.Load()
-		count := second << 32
-		if old>>32 == count>>32 {
+		count := second << countBits
+		if old>>countBits == second {
 			count = old
 		}
 		if bucket.CompareAndSwap(old, count+1) {
@@ -51,15 +57,14 @@ func (v *visitors) expect(at time.Time) {
 }
 
 // waiting is how many pages will ask from now on.
-func (v *visitors) waiting(now time.Time) int {
-	second := uint32(now.Unix()) //nolint:gosec // the lower half, as in expected
-	n := uint32(0)
+func (v *visitors) waiting(now time.Time) (n int) {
+	second := now.Unix()
 	for i := range v.expected {
-		if b := v.expected[i].Load(); int32(uint32(b>>32)-second) >= 0 { //nolint:gosec // a difference that may wrap
-			n += uint32(b) //nolint:gosec // the lower half
+		if b := v.expected[i].Load(); b>>countBits >= second {
+			n += int(b & (1<<countBits - 1))
 		}
 	}
-	return int(n)
+	return n
 }
 
 // The pace at which visitors return, each with a page and all that belongs to it:

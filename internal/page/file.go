@@ -1,0 +1,25 @@
+package page
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// readFile reads a file that the owner names, of so many bytes at most.
+func readFile(name string, most int) ([]byte, error) {
+	f, err := os.Open(filepath.Clean(name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	content, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(content) > most:
+		return nil, fmt.Errorf("%s: must be at most %d KiB", name, most>>10)
+	}
+	return content, nil
+}
