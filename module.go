@@ -225,7 +225,7 @@ func (n *NoHealthyUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request, ne
 // answerRoute answers in handle_errors, where the log has the error already.
 func (n *NoHealthyUpstream) answerRoute(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, f failure.Failure) error {
 	rec := exchange.Of(r)
-	if !settle(rec, r, &f) {
+	if !settle(rec, r, &f) || f.ClientGone() {
 		return next.ServeHTTP(w, r)
 	}
 	if !rec.Watched {
@@ -252,6 +252,10 @@ func settle(rec *exchange.Record, r *http.Request, f *failure.Failure) (ours boo
 	if f.Cause == cause.DestinationUnavailable && !f.Answered && rec.Crowded() {
 		f.Cause = cause.ConnectionLimitReached
 	}
+	maybeSent := f.Fate == cause.Unknown && !f.Answered
+	if r.Context().Err() != nil || maybeSent && rec.Spoiled(r) {
+		f.Cause = cause.ClientGone
+	}
 	return true
 }
 
@@ -265,9 +269,6 @@ func (n *NoHealthyUpstream) failed(x *exchange.Exchange, r *http.Request, err er
 	}
 	if !settle(&x.Record, r, &f) {
 		return err
-	}
-	if r.Context().Err() != nil {
-		f.Cause = cause.ClientGone
 	}
 	x.Done(f.Blame())
 	switch {

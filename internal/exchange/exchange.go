@@ -29,6 +29,7 @@ type Exchange struct {
 func Watch(w http.ResponseWriter, r *http.Request) *Exchange {
 	x := &Exchange{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r}
 	x.Watched = true
+	x.watchBody(r)
 	x.outer = caddyhttp.GetVar(r.Context(), recordKey)
 	caddyhttp.SetVar(r.Context(), recordKey, &x.Record)
 	return x

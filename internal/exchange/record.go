@@ -31,6 +31,8 @@ type Record struct {
 	resends bool
 	// offered is what the source handed out last; the policy takes from it.
 	offered *offer
+	// body is that of the request, for whoever watches it.
+	body body
 }
 
 // Fate is what happened to the request. An attempt before the last may have got
@@ -119,6 +121,7 @@ func Client(r *http.Request) (netip.Addr, error) {
 // request again that an upstream has had already.
 func (rec *Record) Enter(r *http.Request, p *pool.Pool, resends bool) {
 	rec.Settle(r)
+	rec.watchBody(r)
 	rec.Request.Enter(p)
 	rec.resends = resends
 	Replacer(r).Delete(statusCode)
@@ -152,7 +155,7 @@ func (rec *Record) answeredWith(r *http.Request, status int) bool {
 // AttemptFailed notes that an attempt failed: with a response that is not to be
 // passed on, or without any.
 func (rec *Record) AttemptFailed(r *http.Request) {
-	answered := rec.Settle(r)
+	innocent := rec.Settle(r) || rec.Spoiled(r)
 	Replacer(r).Delete(statusCode)
-	rec.Failed(answered, rec.resends || r.Method == http.MethodGet)
+	rec.Failed(innocent, rec.resends || r.Method == http.MethodGet)
 }

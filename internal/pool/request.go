@@ -204,14 +204,15 @@ func (r *Request) Answered(status int) {
 	}
 }
 
-// Failed notes that the attempt under way failed and another may follow. Without
-// an answer, the upstream comes under suspicion. MaybeSent tells whether it may
-// have had the request: if its next check passes, that counts against it.
-func (r *Request) Failed(answered, maybeSent bool) {
+// Failed notes that the attempt under way failed and another may follow. Unless the
+// upstream is innocent, because it answered or the client is to blame, it comes under
+// suspicion. MaybeSent tells whether it may have had the request: if its next check
+// passes, that counts against it.
+func (r *Request) Failed(innocent, maybeSent bool) {
 	r.retrying = true
 	a := r.current
 	r.end()
-	if answered {
+	if innocent {
 		return
 	}
 	r.suspect(a)

@@ -1,0 +1,56 @@
+package healthpool_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// spoiled are requests that no proxy can pass on, and the client's own doing: each is
+// what is written to a connection.
+var spoiled = map[string]string{
+	"a chunk that is none": "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+	"the same with GET":    "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+	"a body too short":     "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nabc",
+	"a trailer with a bad name": "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: a b\r\n\r\n" +
+		"0\r\n\r\n",
+	"the same trailer with GET": "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: a b\r\n\r\n0\r\n\r\n",
+}
+
+// TestSpoiledRequests checks that nobody can have upstreams checked, suspected or
+// ejected with requests that are broken themselves.
+func TestSpoiledRequests(t *testing.T) {
+	for name, text := range spoiled {
+		t.Run(name, func(t *testing.T) {
+			app := func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }
+			a, b := newBackendFunc(t, app), newBackendFunc(t, app)
+			s := run(t, fmt.Sprintf("log\nhealthpool %s %s {\nhealth_interval 1h\nmax_fails 1\n}", a.addr, b.addr))
+			s.awaitPool("up")
+			const times = 10
+			for range times {
+				conn := s.dial()
+				_, _ = io.WriteString(conn, text)
+				if strings.Contains(text, "Content-Length") {
+					_ = conn.(*net.TCPConn).CloseWrite()
+				}
+			}
+			await(t, "all have been answered", func() bool { return len(s.logged(said("handled request"))) == times })
+			for _, e := range s.logged(said("handled request")) {
+				if e["status"] != 499.0 {
+					t.Errorf("got %v", e["status"])
+				}
+			}
+			if got := s.do(http.MethodPost, "/", "hello"); got.body != "hello" {
+				t.Errorf("another client got %d %q", got.status, got.body)
+			}
+			for _, u := range s.pool().Upstreams {
+				if u.State != "healthy" || u.History != "P" {
+					t.Errorf("the upstream is %+v", u)
+				}
+			}
+		})
+	}
+}
