@@ -117,7 +117,7 @@ var upstreamOptions = option.Block[PoolUpstream]{
 func (u *HealthPoolUpstreams) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name of the module
 	u.addUpstreams(d.RemainingArgs(), false)
-	return sourceOptions.Parse(u, d)
+	return sourceOptions.Parse(u, d, "to", "backup", "upstream", "source")
 }
 
 func (u *HealthPoolUpstreams) addUpstreams(addresses []string, backup bool) {
@@ -226,7 +226,7 @@ func (n *NoHealthyUpstream) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("%s: takes no value, only a block, got %q", name, d.Val())
 	}
-	return pageOptions.Parse(n, d)
+	return pageOptions.Parse(n, d, "link", "translate")
 }
 
 func (n *NoHealthyUpstream) parseLink(d *caddyfile.Dispenser) error {

@@ -65,7 +65,7 @@ func (c *candidates) gather(n, start int, now int64, of func(i int) Choice) {
 func (c *candidates) prepare(favourite int) {
 	mean, least := c.known()
 	// Whatever is usual here, a failure is far from it.
-	failure := max(1, outlier*mean/float64(ErrorLatency))
+	failure := max(1, outlier*mean/float64(errorLatency))
 	c.least = math.Inf(1)
 	for i := range c.n {
 		o := &c.list[i]

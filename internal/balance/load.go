@@ -18,9 +18,9 @@ const (
 	// is a clock that has wrapped around since.
 	late = time.Minute
 
-	// ErrorLatency is the least latency that a failed request counts as, so
+	// errorLatency is the least latency that a failed request counts as, so
 	// that an upstream that fails fast attracts nothing (Linkerd's biaser).
-	ErrorLatency = 5 * time.Second
+	errorLatency = 5 * time.Second
 )
 
 // epoch makes times small enough for an int64 of nanoseconds and monotonic.
@@ -80,7 +80,7 @@ func (l *Load) Observe(now int64, latency time.Duration) {
 // Fail takes in a request that failed after latency. It counts as very slow, and
 // as a failure until an answer comes.
 func (l *Load) Fail(now int64, latency time.Duration) {
-	l.sample(now, float32(max(latency, ErrorLatency)), true)
+	l.sample(now, float32(max(latency, errorLatency)), true)
 }
 
 func (l *Load) sample(now int64, sample float32, failed bool) {

@@ -128,10 +128,10 @@ func TestFail(t *testing.T) {
 		}
 	}
 	l.Fail(at(0), time.Millisecond)
-	check("failed fast", at(0), ErrorLatency, true)
-	check("another chance", at(10_000), ErrorLatency*1000/2718, true)
+	check("failed fast", at(0), errorLatency, true)
+	check("another chance", at(10_000), errorLatency*1000/2718, true)
 	l.Observe(at(0), time.Millisecond)
-	check("answered", at(0), ErrorLatency, false)
+	check("answered", at(0), errorLatency, false)
 	l.Fail(at(0), time.Minute)
 	check("failed late", at(0), time.Minute, true)
 	l.Fail(at(0), time.Millisecond)

@@ -52,19 +52,6 @@ func Warm(since, window time.Duration) float64 {
 	return max(coldest, float64(since)/float64(window))
 }
 
-// Picker chooses among upstreams. The zero value is ready to use, by any number
-// of goroutines.
-type Picker struct {
-	// Rand is the source of chance. Tests set it to get the same choices each
-	// time; such a picker is for one goroutine. Default: that of math/rand/v2.
-	Rand *rand.Rand
-}
-
-// Pick is Picker.Pick with the default source of chance.
-func Pick(n int, now int64, of func(i int) Choice) (best, second int) {
-	return Picker{}.Pick(n, now, of)
-}
-
 // Pick chooses the two best of n upstreams and returns their indexes, the best
 // first; -1 stands for none. It asks for each of them at most once or twice, and
 // beyond 8 for some of them only.
@@ -81,7 +68,15 @@ func Pick(n int, now int64, of func(i int) Choice) (best, second int) {
 // weight, and the better one is taken. (Drawing them evenly and leaving weights to
 // the comparison cannot give any more than twice the mean, as it is in that many
 // pairs only.)
-func (p Picker) Pick(n int, now int64, of func(i int) Choice) (best, second int) {
+func Pick(n int, now int64, of func(i int) Choice) (best, second int) {
+	return picker{}.pick(n, now, of)
+}
+
+// picker picks with a source of chance that tests set, to get the same choices each
+// time; such a one is for one goroutine. Default: that of math/rand/v2.
+type picker struct{ rand *rand.Rand }
+
+func (p picker) pick(n int, now int64, of func(i int) Choice) (best, second int) {
 	var c candidates
 	start := 0
 	if n > fullScan {
@@ -98,7 +93,7 @@ func (p Picker) Pick(n int, now int64, of func(i int) Choice) (best, second int)
 
 // draw draws two distinct upstreams by share. It gives up after some draws: if
 // many are left out, or all are cold.
-func (p Picker) draw(c *candidates, n int, now int64, of func(i int) Choice) bool {
+func (p picker) draw(c *candidates, n int, now int64, of func(i int) Choice) bool {
 	for range draws {
 		i := p.intN(n)
 		if c.n == 1 && c.list[0].index == i {
@@ -118,7 +113,7 @@ func (p Picker) draw(c *candidates, n int, now int64, of func(i int) Choice) boo
 }
 
 // byShare draws one of the candidates by its share.
-func (p Picker) byShare(c *candidates) int {
+func (p picker) byShare(c *candidates) int {
 	var sum float64
 	for i := range c.n {
 		sum += c.list[i].share
@@ -134,7 +129,7 @@ func (p Picker) byShare(c *candidates) int {
 
 // best returns the two candidates of least cost, as indexes of upstreams. Among
 // equals the favourite comes first, and the others share alike.
-func (p Picker) best(c *candidates, favourite int) (best, second int) {
+func (p picker) best(c *candidates, favourite int) (best, second int) {
 	best, second = -1, -1
 	var bestCost, secondCost float64
 	c.prepare(favourite)
@@ -159,16 +154,16 @@ func (p Picker) best(c *candidates, favourite int) (best, second int) {
 	return c.upstream(best), c.upstream(second)
 }
 
-func (p Picker) intN(n int) int {
-	if p.Rand != nil {
-		return p.Rand.IntN(n)
+func (p picker) intN(n int) int {
+	if p.rand != nil {
+		return p.rand.IntN(n)
 	}
 	return rand.IntN(n)
 }
 
-func (p Picker) float64() float64 {
-	if p.Rand != nil {
-		return p.Rand.Float64()
+func (p picker) float64() float64 {
+	if p.rand != nil {
+		return p.rand.Float64()
 	}
 	return rand.Float64()
 }

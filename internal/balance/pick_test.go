@@ -10,7 +10,7 @@ import (
 )
 
 // seeded is a picker that makes the same choices in each run.
-func seeded() Picker { return Picker{Rand: rand.New(rand.NewPCG(1, 2))} }
+func seeded() picker { return picker{rand: rand.New(rand.NewPCG(1, 2))} }
 
 // plain are upstreams without weights that are all warm.
 func plain(loads []*Load) func(int) Choice {
@@ -22,7 +22,7 @@ func shares(n int, now int64, picks int, of func(int) Choice) []float64 {
 	p := seeded()
 	counts := make([]float64, n)
 	for range picks {
-		if best, _ := p.Pick(n, now, of); best >= 0 {
+		if best, _ := p.pick(n, now, of); best >= 0 {
 			counts[best] += 1 / float64(picks)
 		}
 	}
@@ -83,7 +83,7 @@ func TestEqualsTakeTurns(t *testing.T) {
 		const cycles = 100
 		for k := range int64(cycles * n) {
 			now := at(20 * (k + 1))
-			best, _ := p.Pick(n, now, plain(l))
+			best, _ := p.pick(n, now, plain(l))
 			l[best].Observe(now, 10*time.Millisecond)
 			counts[best]++
 		}
@@ -237,11 +237,11 @@ func TestPickLeavesOut(t *testing.T) {
 			}
 		}
 		p := seeded()
-		if best, second := p.Pick(n, at(0), only(-1)); best != -1 || second != -1 {
+		if best, second := p.pick(n, at(0), only(-1)); best != -1 || second != -1 {
 			t.Errorf("none of %d may be picked: got %d and %d", n, best, second)
 		}
 		for range 100 * min(n, 1) {
-			if best, second := p.Pick(n, at(0), only(n/2)); best != n/2 || second != -1 {
+			if best, second := p.pick(n, at(0), only(n/2)); best != n/2 || second != -1 {
 				t.Fatalf("one of %d may be picked: got %d and %d", n, best, second)
 			}
 		}
@@ -252,7 +252,7 @@ func TestPickFindsTheOnlyTwo(t *testing.T) {
 	for _, n := range []int{2, 8, 9, 1000} {
 		p, l := seeded(), loads(n)
 		for range 100 {
-			best, second := p.Pick(n, at(0), func(i int) Choice {
+			best, second := p.pick(n, at(0), func(i int) Choice {
 				if i != 0 && i != n-1 {
 					return Choice{}
 				}
@@ -270,7 +270,7 @@ func TestSecondIsAnother(t *testing.T) {
 		for _, warm := range []float64{1, 0.1} {
 			p, l := seeded(), loads(n)
 			for range 1000 {
-				best, second := p.Pick(n, at(0), func(i int) Choice {
+				best, second := p.pick(n, at(0), func(i int) Choice {
 					return Choice{Load: l[i], Warm: warm, Weight: 1 / float64(1+i%3)}
 				})
 				if best == second || best < 0 || second < 0 {
@@ -284,7 +284,7 @@ func TestSecondIsAnother(t *testing.T) {
 func TestSecondIsTheNextBest(t *testing.T) {
 	p, l := seeded(), busy(3, 0, 2, 1, 5)
 	for range 100 {
-		if best, second := p.Pick(len(l), at(0), plain(l)); best != 1 || second != 3 {
+		if best, second := p.pick(len(l), at(0), plain(l)); best != 1 || second != 3 {
 			t.Fatalf("got %d and %d", best, second)
 		}
 	}

@@ -73,7 +73,7 @@ func (s *sim) run() outcome {
 	if s.pick == nil {
 		p := seeded()
 		s.pick = func(now int64) int {
-			best, _ := p.Pick(len(s.backends), at(0)+now, s.choice)
+			best, _ := p.pick(len(s.backends), at(0)+now, s.choice)
 			return best
 		}
 	}

@@ -123,7 +123,7 @@ func TestSlowStartHoldsBackUnderLoad(t *testing.T) {
 		p, l := seeded(), loads(n)
 		picks := 100 * n
 		for range picks {
-			best, _ := p.Pick(n, at(0), newcomer(l, coldest))
+			best, _ := p.pick(n, at(0), newcomer(l, coldest))
 			l[best].Begin(at(0))
 		}
 		want := float64(picks) * coldest / (coldest + float64(n-1))
@@ -145,7 +145,7 @@ func TestNewcomerIsNotFlooded(t *testing.T) {
 			}
 			p := seeded()
 			for range 10 * n {
-				best, _ := p.Pick(n, at(0), newcomer(l, warm))
+				best, _ := p.pick(n, at(0), newcomer(l, warm))
 				l[best].Begin(at(0))
 			}
 			if got := l[0].InFlight(); got > 15 {
@@ -167,7 +167,7 @@ func TestNewcomerIsNotStarved(t *testing.T) {
 		for k := range requests {
 			since := time.Duration(k) * 5 * time.Second
 			now := at(0) + int64(since)
-			best, _ := p.Pick(n, now, newcomer(l, Warm(since, time.Minute)))
+			best, _ := p.pick(n, now, newcomer(l, Warm(since, time.Minute)))
 			l[best].Observe(now, time.Duration(10+best%3)*time.Millisecond)
 			if best != 0 {
 				continue

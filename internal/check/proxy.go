@@ -39,9 +39,9 @@ func (s *Spec) For(addr caddy.NetworkAddress, transport func() http.RoundTripper
 		return nil, err
 	}
 	switch s.HealthType {
-	case TypeHTTP:
+	case typeHTTP:
 		return s.http(addr, repl, transport)
-	case TypeGRPC:
+	case typeGRPC:
 		return s.grpc(addr, repl, transport), nil
 	}
 	tcp := &probe.TCP{

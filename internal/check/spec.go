@@ -20,9 +20,9 @@ import (
 
 // The types of checks.
 const (
-	TypeTCP  = "tcp"
-	TypeHTTP = "http"
-	TypeGRPC = "grpc"
+	typeTCP  = "tcp"
+	typeHTTP = "http"
+	typeGRPC = "grpc"
 )
 
 const (
@@ -125,10 +125,10 @@ func (s *Spec) SetDefaults() {
 	option.Default(&s.HealthPasses, defaultPasses)
 	s.typeLeftOut = s.HealthType == ""
 	if s.typeLeftOut && s.HealthURI == "" {
-		s.HealthType = TypeTCP
+		s.HealthType = typeTCP
 	}
-	option.Default(&s.HealthType, TypeHTTP)
-	if s.HealthType == TypeHTTP {
+	option.Default(&s.HealthType, typeHTTP)
+	if s.HealthType == typeHTTP {
 		option.Default(&s.HealthURI, "/")
 		option.Default(&s.HealthMethod, http.MethodGet)
 	}
@@ -147,7 +147,7 @@ func (s *Spec) Policy() health.Policy {
 // Validate checks every option by itself and those that depend on each other.
 func (s *Spec) Validate() error {
 	return errors.Join(
-		option.OneOf("health_type", s.HealthType, TypeTCP, TypeHTTP, TypeGRPC),
+		option.OneOf("health_type", s.HealthType, typeTCP, typeHTTP, typeGRPC),
 		option.Positive("health_interval", s.HealthInterval),
 		option.Positive("health_edge_interval", s.HealthEdgeInterval),
 		option.Positive("health_down_interval", s.HealthDownInterval),
@@ -178,9 +178,9 @@ func (s *Spec) validateWhere() error {
 // refuseOthers refuses the options that this type of check has no use for: a
 // check that is not made as meant is worse than none.
 func (s *Spec) refuseOthers() error {
-	isHTTP, isGRPC := s.HealthType == TypeHTTP, s.HealthType == TypeGRPC
+	isHTTP, isGRPC := s.HealthType == typeHTTP, s.HealthType == typeGRPC
 	does := map[string]string{
-		TypeTCP: "a tcp check only connects", TypeHTTP: "an http check sends a request", TypeGRPC: "a grpc check asks the health service",
+		typeTCP: "a tcp check only connects", typeHTTP: "an http check sends a request", typeGRPC: "a grpc check asks the health service",
 	}[s.HealthType]
 	if does == "" {
 		return nil // an unknown type is refused as such
@@ -209,7 +209,7 @@ func (s *Spec) refuseOthers() error {
 }
 
 func (s *Spec) validateHTTP() error {
-	if s.HealthType != TypeHTTP {
+	if s.HealthType != typeHTTP {
 		return nil
 	}
 	var errs []error

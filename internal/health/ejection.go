@@ -6,13 +6,13 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// MaxEjection is the longest that an upstream is ejected for (Envoy's and gRPC's
+// maxEjection is the longest that an upstream is ejected for (Envoy's and gRPC's
 // max_ejection_time).
-const MaxEjection = 5 * time.Minute
+const maxEjection = 5 * time.Minute
 
 // Eject takes a healthy upstream out because its requests fail, and reports
 // whether it did. Each ejection lasts twice as long as the one before, up to
-// MaxEjection; for each Policy.Ejection that it stayed well in between, one of
+// maxEjection; for each Policy.Ejection that it stayed well in between, one of
 // them is forgotten. Random, from 0 to 1, spreads the ends by half: upstreams
 // that were ejected together do not come back together.
 //
@@ -22,22 +22,22 @@ func (s *State) Eject(p Policy, now time.Time, c cause.Cause, detail string, ran
 		return false
 	}
 	s.ejections = max(0, s.ejections-int(now.Sub(s.since)/p.Ejection))
-	s.until = now.Add(time.Duration(float64(EjectionTime(p, s.ejections)) * (0.5 + random)))
+	s.until = now.Add(time.Duration(float64(ejectionTime(p, s.ejections)) * (0.5 + random)))
 	s.ejections++
 	s.status, s.since, s.cause, s.detail = Ejected, now, c, detail
 	return true
 }
 
-// EjectionTime is how long an ejection lasts after n others, before jitter.
-func EjectionTime(p Policy, n int) time.Duration {
+// ejectionTime is how long an ejection lasts after n others, before jitter.
+func ejectionTime(p Policy, n int) time.Duration {
 	d := p.Ejection
 	for range n {
-		if d >= MaxEjection/2 {
-			return MaxEjection
+		if d >= maxEjection/2 {
+			return maxEjection
 		}
 		d *= 2
 	}
-	return min(d, MaxEjection)
+	return min(d, maxEjection)
 }
 
 // MayEject reports whether one more upstream may be ejected, of usable ones of

@@ -23,14 +23,14 @@ func up(now time.Time) *State {
 
 func TestEjectionTime(t *testing.T) {
 	for n, want := range []float64{10, 20, 40, 80, 160, 300, 300, 300} {
-		if got := EjectionTime(ejecting, n).Seconds(); got != want {
+		if got := ejectionTime(ejecting, n).Seconds(); got != want {
 			t.Errorf("after %d ejections: %v s, want %v s", n, got, want)
 		}
 	}
-	if got := EjectionTime(Policy{Ejection: time.Hour}, 0); got != MaxEjection {
-		t.Errorf("a base above the maximum: %v, want %v", got, MaxEjection)
+	if got := ejectionTime(Policy{Ejection: time.Hour}, 0); got != maxEjection {
+		t.Errorf("a base above the maximum: %v, want %v", got, maxEjection)
 	}
-	if got := EjectionTime(ejecting, 1000); got != MaxEjection {
+	if got := ejectionTime(ejecting, 1000); got != maxEjection {
 		t.Errorf("after 1000 ejections: %v", got)
 	}
 }

@@ -37,7 +37,7 @@ type Policy struct {
 	// one, EdgeInterval to both while a change is pending.
 	Interval, EdgeInterval, DownInterval time.Duration
 	// Ejection is how long the first ejection lasts; it doubles with each
-	// further one, up to MaxEjection.
+	// further one, up to maxEjection.
 	Ejection time.Duration
 }
 

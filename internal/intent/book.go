@@ -75,8 +75,8 @@ func (b *Book) Of(pool string) (drained map[string]bool, m *Intent) {
 	return drained, m
 }
 
-// Pending reports whether there is anything that the storage does not know of yet.
-func (b *Book) Pending() bool {
+// pending reports whether there is anything that the storage does not know of yet.
+func (b *Book) pending() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range b.pages {

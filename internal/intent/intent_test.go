@@ -198,13 +198,13 @@ func TestBookKeepsWhatStorageRefuses(t *testing.T) {
 	if err := b.Sync(t.Context(), m); err == nil || !strings.Contains(err.Error(), "disk full") {
 		t.Errorf("got %v", err)
 	}
-	if b.wants("shop") != "a:1" || !b.Pending() {
-		t.Errorf("wants %q, pending %v", b.wants("shop"), b.Pending())
+	if b.wants("shop") != "a:1" || !b.pending() {
+		t.Errorf("wants %q, pending %v", b.wants("shop"), b.pending())
 	}
 	m.set(nil, false)
 	b.sync(t, m)
-	if b.wants("shop") != "a:1" || b.Pending() || len(m.files) != 1 {
-		t.Errorf("wants %q, pending %v, stored %v", b.wants("shop"), b.Pending(), m.files)
+	if b.wants("shop") != "a:1" || b.pending() || len(m.files) != 1 {
+		t.Errorf("wants %q, pending %v, stored %v", b.wants("shop"), b.pending(), m.files)
 	}
 	m.set(errors.New("gone"), false)
 	_ = b.Sync(t.Context(), m)
@@ -305,13 +305,13 @@ func TestBookWritesWhatItCan(t *testing.T) {
 	if !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "storing "+refused) {
 		t.Errorf("got %v", err)
 	}
-	if b.wants("shop") != "new:1 refused:1" || !b.Pending() || len(m.files) != 1+others {
-		t.Errorf("wants %q, pending %v, stored %d", b.wants("shop"), b.Pending(), len(m.files))
+	if b.wants("shop") != "new:1 refused:1" || !b.pending() || len(m.files) != 1+others {
+		t.Errorf("wants %q, pending %v, stored %d", b.wants("shop"), b.pending(), len(m.files))
 	}
 	m.refused = nil
 	b.sync(t, m)
-	if b.Pending() || len(m.files) != 2+others {
-		t.Errorf("in the end, pending %v, stored %d", b.Pending(), len(m.files))
+	if b.pending() || len(m.files) != 2+others {
+		t.Errorf("in the end, pending %v, stored %d", b.pending(), len(m.files))
 	}
 }
 
@@ -427,7 +427,7 @@ func TestSyncerOfSlowStorage(t *testing.T) {
 			m.set(nil, false)
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if s.Pending() || len(m.files) != 1 {
+			if s.pending() || len(m.files) != 1 {
 				t.Errorf("interval %v: it is not stored", interval)
 			}
 			m.set(nil, true)

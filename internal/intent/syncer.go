@@ -76,7 +76,7 @@ func (s *Syncer) turn() {
 	case s.stopped:
 	case s.Interval > 0:
 		s.timer.Reset(s.Interval)
-	case s.Pending():
+	case s.pending():
 		s.timer.Reset(retry)
 	}
 }
@@ -105,7 +105,7 @@ func (s *Syncer) now() <-chan struct{} {
 // everything.
 func (s *Syncer) Settle(ctx context.Context) bool {
 	const times = 2 // one may be under way already
-	for i := 0; i < times && s.Pending(); i++ {
+	for i := 0; i < times && s.pending(); i++ {
 		synced := s.now()
 		if synced == nil {
 			break
@@ -117,5 +117,5 @@ func (s *Syncer) Settle(ctx context.Context) bool {
 			return false
 		}
 	}
-	return !s.Pending()
+	return !s.pending()
 }

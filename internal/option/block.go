@@ -14,11 +14,8 @@ import (
 // of each into a T.
 type Block[T any] map[string]func(*T, *caddyfile.Dispenser) error
 
-// repeatable are the options that may be given more than once.
-var repeatable = []string{"to", "backup", "upstream", "source", "link", "translate"}
-
-// Parse reads a block into t.
-func (b Block[T]) Parse(t *T, d *caddyfile.Dispenser) error {
+// Parse reads a block into t. Each option may be given once, but for those named.
+func (b Block[T]) Parse(t *T, d *caddyfile.Dispenser, repeatable ...string) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
@@ -76,10 +73,7 @@ func Words(d *caddyfile.Dispenser, to *[]string) error {
 }
 
 // Flag reads an option that is on by being there.
-func Flag(d *caddyfile.Dispenser, to *bool) error {
-	if *to { // where an option of the same name elsewhere may be repeated
-		return d.Errf("%s: must be given once, but is already specified", d.Val())
-	}
+func Flag(_ *caddyfile.Dispenser, to *bool) error {
 	*to = true
 	return nil
 }

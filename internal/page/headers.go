@@ -85,16 +85,13 @@ func (p *Page) setCORS(h http.Header, r *http.Request) (preflight bool) {
 	if r.Method != http.MethodOptions || method == "" {
 		return false
 	}
-	for _, name := range stale {
-		delete(h, name)
-	}
-	h.Set("Access-Control-Allow-Methods", method)
+	const most = 5
+	s := p.begin(h, most)
+	s.set("Access-Control-Allow-Methods", method)
 	if headers := r.Header.Get("Access-Control-Request-Headers"); headers != "" {
-		h.Set("Access-Control-Allow-Headers", headers)
+		s.set("Access-Control-Allow-Headers", headers)
 	}
-	h.Set("Access-Control-Max-Age", "0") // the app's own answer may differ
-	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", p.vary(h["Vary"]))
+	s.set("Access-Control-Max-Age", "0") // the app's own answer may differ
 	return true
 }
 

@@ -126,20 +126,25 @@ func (s *headers) set(name, value string) {
 	s.header[name] = s.values[n-1 : n : n]
 }
 
-// setHeaders sets what every format has, over whatever was there, and what this
-// one has.
-func (p *Page) setHeaders(h http.Header, n *Notice, b body, length int) {
+// begin sets what every answer has, over whatever was there; up to so many may be set.
+func (p *Page) begin(h http.Header, most int) headers {
 	for _, name := range stale {
 		delete(h, name)
 	}
-	const most = 11
-	s := headers{h, make([]string, 0, most+len(b.rpc))}
+	s := headers{h, make([]string, 0, most)}
 	s.set("Cache-Control", "no-store")
+	s.set("Vary", p.vary(h["Vary"]))
+	return s
+}
+
+// setHeaders sets what every format has, and what this one has.
+func (p *Page) setHeaders(h http.Header, n *Notice, b body, length int) {
+	const most = 11
+	s := p.begin(h, most+len(b.rpc))
 	s.set("Content-Language", b.lang)
 	s.set("Content-Length", strconv.Itoa(length))
 	s.set("X-Content-Type-Options", "nosniff")
 	s.set("X-Robots-Tag", "noindex")
-	s.set("Vary", p.vary(h["Vary"]))
 	if n.RetryAfter > 0 {
 		s.set("Retry-After", strconv.Itoa(n.RetryAfter))
 	}

@@ -47,16 +47,6 @@ func (p *Pool) Maintenance() *intent.Intent { return p.closed.Load() }
 // closedTo reports whether the pool is closed to r.
 func (p *Pool) closedTo(r *Request) bool { return p.closed.Load() != nil && !r.Admitted }
 
-// Has reports whether an upstream of the pool has this address.
-func (p *Pool) Has(address string) bool {
-	for _, m := range p.view.Load().members {
-		if m.Dial() == address {
-			return true
-		}
-	}
-	return false
-}
-
 // untilOpen is how long it takes until the planned end of the maintenance; zero if
 // there is none.
 func untilOpen(closed *intent.Intent, now time.Time) time.Duration {
