@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -50,6 +51,56 @@ func TestSpoiledRequests(t *testing.T) {
 				if u.State != "healthy" || u.History != "P" {
 					t.Errorf("the upstream is %+v", u)
 				}
+			}
+		})
+	}
+}
+
+// TestRedirectedChecksStay checks that an upstream cannot send its checks elsewhere, nor
+// have its connections taken for those of another upstream.
+func TestRedirectedChecksStay(t *testing.T) {
+	for version, transport := range map[string]string{"HTTP/1": "", "h2c": "transport http {\nversions h2c\n}"} {
+		t.Run(version, func(t *testing.T) {
+			var addresses [2]string
+			var strays, followed atomic.Int64
+			app := func(server *http.Server) {
+				server.Protocols = new(http.Protocols)
+				server.Protocols.SetHTTP1(true)
+				server.Protocols.SetUnencryptedHTTP2(true)
+			}
+			addresses[1] = serve(t, "tcp", "127.0.0.1:0", func(server *http.Server) {
+				app(server)
+				server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/stray" {
+						strays.Add(1)
+					}
+					_, _ = io.WriteString(w, "b")
+				})
+			})
+			addresses[0] = serve(t, "tcp", "127.0.0.1:0", func(server *http.Server) {
+				app(server)
+				server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					switch r.URL.Path {
+					case checkPath:
+						http.Redirect(w, r, "http://"+addresses[1]+"/stray", http.StatusFound)
+					case "/stray":
+						if r.Host == addresses[1] {
+							followed.Add(1)
+						}
+					default:
+						_, _ = io.WriteString(w, "a")
+					}
+				})
+			})
+			s := run(t, fmt.Sprintf("healthpool %s %s {\nlb_policy round_robin\nhealth_uri %s\nhealth_follow_redirects\nhealth_interval 10ms\n%s\n}",
+				addresses[0], addresses[1], checkPath, transport))
+			await(t, "the redirect was followed a few times", func() bool { return followed.Load()+strays.Load() > 5 })
+			got := make(map[string]int)
+			for range 20 {
+				got[s.get("/").body]++
+			}
+			if strays.Load() > 0 || got["a"] != 10 || got["b"] != 10 {
+				t.Errorf("the other upstream got %d checks; who answered: %v", strays.Load(), got)
 			}
 		})
 	}

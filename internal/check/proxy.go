@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -119,7 +120,7 @@ func host(addr caddy.NetworkAddress) string {
 }
 
 func through(addr caddy.NetworkAddress, transport func() http.RoundTripper) http.RoundTripper {
-	return throughProxy{transport: transport, to: reverseproxy.DialInfo{
+	return throughProxy{transport: transport, host: host(addr), to: reverseproxy.DialInfo{
 		Upstream: &reverseproxy.Upstream{Dial: addr.String()},
 		Network:  addr.Network, Address: addr.JoinHostPort(0),
 		Host: addr.Host, Port: strconv.Itoa(int(addr.StartPort)),
@@ -131,19 +132,26 @@ func through(addr caddy.NetworkAddress, transport func() http.RoundTripper) http
 // client certificates are the same as for the real ones.
 type throughProxy struct {
 	transport func() http.RoundTripper
-	to        reverseproxy.DialInfo
+	// host is the one of the upstream in a URL.
+	host string
+	to   reverseproxy.DialInfo
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. Wherever a redirect leads, it is this upstream
+// that is checked and asked: only the Host header is that of the redirect. Nor must its
+// connections be kept under the name of another, whose requests they would then be given.
 func (t throughProxy) RoundTrip(r *http.Request) (*http.Response, error) {
-	transport := t.transport()
+	transport, asked := t.transport(), *r.URL
+	asked.Scheme, asked.Host = "http", t.host
 	if o, ok := transport.(reverseproxy.HealthCheckSchemeOverriderTransport); ok {
-		o.OverrideHealthCheckScheme(r.URL, r.URL.Port())
+		o.OverrideHealthCheckScheme(&asked, asked.Port())
 	}
 	ctx := checkContext(r.Context())
 	ctx = context.WithValue(ctx, dialInfoKey, t.to)
 	ctx = context.WithValue(ctx, caddyhttp.OriginalRequestCtxKey, *r)
+	host := cmp.Or(r.Host, r.URL.Host)
 	r = r.WithContext(ctx)
+	r.URL, r.Host = &asked, host
 	r.Close = r.Close || plainHTTP1(transport)
 	return transport.RoundTrip(r)
 }

@@ -71,8 +71,9 @@ type Spec struct {
 	// first 64 KiB are looked at.
 	HealthBody string `json:"health_body,omitempty"`
 
-	// Whether an http check follows redirects, ten at most. Otherwise a
-	// redirect is an answer as good as any other. Default: false.
+	// Whether an http check follows redirects, ten at most, all of them on the
+	// upstream itself: a redirect to another host is followed in the Host header
+	// only. Otherwise a redirect is an answer as good as any other. Default: false.
 	HealthFollowRedirects bool `json:"health_follow_redirects,omitempty"`
 
 	// How long to wait between two checks of a healthy upstream. Every
