@@ -1,7 +1,7 @@
 // Package healthpool keeps sites behind Caddy's reverse_proxy answering while
 // apps restart, and tells visitors what goes on when nothing is left to answer.
 //
-// It adds four modules to Caddy, each useful alone:
+// It adds these modules to Caddy, each useful alone:
 //
 //   - http.handlers.no_healthy_upstream answers when the proxy, and only the
 //     proxy, failed: with a page that brings visitors back by itself, or what
@@ -11,7 +11,7 @@
 //   - http.reverse_proxy.selection_policies.health_aware picks the upstream that
 //     is likely to answer first.
 //   - healthpool is the app that runs the checks; admin.api.healthpool shows
-//     their results.
+//     their results, and http.handlers.healthpool_status does so in a browser.
 //
 // In a Caddyfile, one line is all of it:
 //

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net"
@@ -13,17 +12,6 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/diagnose"
 )
-
-func runDiagnose(ctx context.Context, args ...string) (string, error) {
-	var out bytes.Buffer
-	cmd := diagnoseCommand()
-	cmd.SetArgs(args)
-	cmd.SetOut(&out)
-	cmd.SetErr(&out)
-	cmd.SilenceUsage, cmd.SilenceErrors = true, true
-	err := cmd.ExecuteContext(ctx)
-	return out.String(), err
-}
 
 func TestDiagnose(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
@@ -39,7 +27,7 @@ func TestDiagnose(t *testing.T) {
 		"":                           {"", "requires at least 1 arg"},
 		"--timeout 1h unix//no/such": {"There is no socket /no/such.", "unix//no/such: connection_refused"},
 	} {
-		out, err := runDiagnose(t.Context(), strings.Fields(args)...)
+		out, err := execute(t.Context(), diagnoseCommand(), strings.Fields(args)...)
 		if (err == nil) != (want.err == "") || err != nil && !strings.Contains(err.Error(), want.err) {
 			t.Errorf("%s: error %v", args, err)
 		}
@@ -50,7 +38,7 @@ func TestDiagnose(t *testing.T) {
 }
 
 func TestDiagnoseJSON(t *testing.T) {
-	out, err := runDiagnose(t.Context(), "--json", "8080", "unix//no/such")
+	out, err := execute(t.Context(), diagnoseCommand(), "--json", "8080", "unix//no/such")
 	if err == nil {
 		t.Error("no error")
 	}
@@ -71,7 +59,7 @@ func TestDiagnoseStopped(t *testing.T) {
 		cancel()
 		badserver.Hang(c)
 	})
-	out, err := runDiagnose(ctx, "--timeout", "1h", at, "unix//no/such")
+	out, err := execute(ctx, diagnoseCommand(), "--timeout", "1h", at, "unix//no/such")
 	if err == nil || !strings.HasPrefix(err.Error(), "stopped: ") || strings.Contains(out, "/no/such") {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,19 +8,6 @@ import (
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 )
-
-// runPreview runs the command and returns what it writes.
-func runPreview(t *testing.T, args ...string) (string, error) {
-	t.Helper()
-	var out bytes.Buffer
-	cmd := previewCommand()
-	cmd.SetArgs(args)
-	cmd.SetOut(&out)
-	cmd.SetErr(&out)
-	cmd.SilenceUsage = true
-	err := cmd.Execute()
-	return out.String(), err
-}
 
 // configFile is a config in JSON with these handlers in one route.
 func configFile(t *testing.T, handlers string) string {
@@ -51,7 +37,7 @@ func TestPreview(t *testing.T) {
 		{"--config " + config, []string{"This config has 2", "Shop", "in about 90 seconds"}},
 		{"--config " + config + " --format json", []string{`"status":500`, `"retry_after":90`}},
 	} {
-		out, err := runPreview(t, strings.Fields(tt.args)...)
+		out, err := execute(t.Context(), previewCommand(), strings.Fields(tt.args)...)
 		if err != nil {
 			t.Errorf("%s: %v", tt.args, err)
 		}
@@ -68,7 +54,7 @@ func TestPreview(t *testing.T) {
 func TestPreviewAll(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pages")
 	config := configFile(t, `{"handler": "no_healthy_upstream", "languages": ["de", "ja"]}, {"handler": "no_healthy_upstream"}`)
-	if _, err := runPreview(t, "--config", config, "--all", dir); err != nil {
+	if _, err := execute(t.Context(), previewCommand(), "--config", config, "--all", dir); err != nil {
 		t.Fatal(err)
 	}
 	for pattern, want := range map[string]int{"1/*/*.html": 2 * 5, "2/*/*.html": 48 * 5, "1/*.txt": 10} {
@@ -99,7 +85,7 @@ func TestPreviewErrors(t *testing.T) {
 		{"--all /proc/none", "all: "},
 		{"page", "unknown command"},
 	} {
-		if _, err := runPreview(t, strings.Fields(tt.args)...); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := execute(t.Context(), previewCommand(), strings.Fields(tt.args)...); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %q", tt.args, err, tt.want)
 		}
 	}

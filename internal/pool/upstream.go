@@ -51,14 +51,12 @@ type Upstream struct {
 	suspicion atomic.Uint64
 	// standing is what readers without the lock need of state.
 	standing atomic.Uint32
-	// strikes are the requests in a row that failed; upSince is when it came
-	// back last (of balance.Now), and window how many of the requests that
-	// waited it may have unanswered.
-	strikes atomic.Int64
-	doubts  atomic.Int64
-	taken   atomic.Int64
-	upSince atomic.Int64
-	window  atomic.Int64
+	// strikes are the requests in a row that failed, and doubts those of which the
+	// next check tells (see decide); taken is how many places are.
+	strikes, doubts, taken atomic.Int64
+	// upSince is when it came back last (of balance.Now), and window how many of
+	// the requests that waited it may have unanswered.
+	upSince, window atomic.Int64
 	// dueAt is due for readers without the lock (of time.UnixNano); 0 is not yet.
 	dueAt atomic.Int64
 
