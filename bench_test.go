@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,6 +107,46 @@ func BenchmarkHandlerGoodPath(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkHandlerFailing is a request that no upstream answers, in an outage that is
+// in the log already.
+func BenchmarkHandlerFailing(b *testing.B) {
+	for _, accept := range []string{"text/html", "application/problem+json", "*/*"} {
+		b.Run(accept, func(b *testing.B) {
+			benchmarkFailing(b, http.MethodGet, "Accept", accept)
+		})
+	}
+}
+
+// BenchmarkHandlerPoll is a page that asks whether the site is back.
+func BenchmarkHandlerPoll(b *testing.B) {
+	benchmarkFailing(b, http.MethodHead, "Recovery-Poll", "direct")
+}
+
+func benchmarkFailing(b *testing.B, method, header, value string) {
+	b.Helper()
+	page := loadPage(b, newContext(b))
+	r, renew := newProxied(b)
+	r.Method = method
+	r.Header.Set(header, value)
+	w := discard{make(http.Header)}
+	b.ReportAllocs()
+	for b.Loop() {
+		renew()
+		clear(w.header)
+		if err := page.ServeHTTP(w, r, refused); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// refused is a proxy of which no upstream takes connections.
+var refused = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+	return caddyhttp.HandlerError{
+		StatusCode: http.StatusBadGateway, Trace: "reverseproxy.statusError", ID: "7qx4m2kdp",
+		Err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED},
+	}
+})
 
 // loopback is the number of an address that this machine takes to be itself.
 func loopback(i int) string { return fmt.Sprintf("127.1.%d.%d", i>>8, i&0xff) }

@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/health"
 )
 
 // BenchmarkPick is the choice among upstreams that are up, as a request makes it.
@@ -47,4 +51,56 @@ func pickOnce(p *Pool) {
 	r.BeginAt(context.Background(), u)
 	r.Answered(200)
 	r.Done("")
+}
+
+// BenchmarkFailing is a request of which the connection breaks.
+func BenchmarkFailing(b *testing.B) {
+	p := pickable(3, 3)
+	b.ReportAllocs()
+	for b.Loop() {
+		var r Request
+		r.Watched = true
+		pick(p, &r)
+		r.Done(cause.ConnectionTerminated)
+	}
+}
+
+// BenchmarkCheck is a check that passes, beyond the check itself, and the planning of
+// the next.
+func BenchmarkCheck(b *testing.B) {
+	passed := func(context.Context) health.Result { return health.Result{At: time.Now()} }
+	p := New(options(), []Member{{Key: Key{Address: b.Name()}, Check: passed, Weight: 1}})
+	prober := NewProber(1)
+	p.Start(prober)
+	b.Cleanup(func() {
+		p.Stop()
+		prober.Stop()
+		p.Release()
+	})
+	u := p.view.Load().members[0].Upstream
+	b.ReportAllocs()
+	for b.Loop() {
+		u.probe()
+	}
+}
+
+// BenchmarkRetryAfter is what clients are told in an outage.
+func BenchmarkRetryAfter(b *testing.B) {
+	p, now := pickable(100, 0), time.Now()
+	for i := range 8 {
+		p.visitors.ended(time.Duration(i) * time.Minute)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		p.RetryAfter(now, false)
+	}
+}
+
+// BenchmarkStatus is what the admin API, metrics and details are made of.
+func BenchmarkStatus(b *testing.B) {
+	p := pickable(big, big)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Status()
+	}
 }

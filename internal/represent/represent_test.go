@@ -267,9 +267,19 @@ func FuzzChoose(f *testing.F) {
 }
 
 func BenchmarkChoose(b *testing.B) {
-	r := request("Accept", chromiumNavigation)
-	b.ReportAllocs()
-	for b.Loop() {
-		Choose(r)
+	for name, r := range map[string]*http.Request{
+		"navigation": request("Accept", chromiumNavigation),
+		"fetch":      request("Sec-Fetch-Dest", "empty", "Accept", "application/json, text/plain, */*"),
+		"call":       request("Content-Type", "application/grpc-web-text+proto"),
+		"events":     request("Sec-Fetch-Dest", "empty", "Accept", "text/event-stream"),
+		"curl":       request("Accept", "*/*"),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Choose(r)
+				WantsEvents(r)
+			}
+		})
 	}
 }
