@@ -238,11 +238,16 @@ func (c *contents) load(ctx context.Context, storage certmagic.Storage, key stri
 	if err != nil {
 		return err
 	}
-	var i Intent
-	if json.Unmarshal(text, &i) == nil && keyOf(i.Pool, i.Upstream) == key {
+	if i, ok := parse(text); ok && keyOf(i.Pool, i.Upstream) == key {
 		c.pages[key] = page{Intent: i}
 	}
 	return nil
+}
+
+// parse reads an intent, if it is one that an operator can have ordered.
+func parse(text []byte) (i Intent, ok bool) {
+	ok = len(text) <= MaxSize && json.Unmarshal(text, &i) == nil && len(i.Message) <= MaxMessage
+	return i, ok
 }
 
 // list returns the keys in the folder. That there is nothing is believed only where

@@ -34,6 +34,13 @@ type Maintenance struct {
 	Allow []netip.Prefix `json:"allow,omitempty"`
 }
 
+// Bounds of what is taken from a storage, in bytes: others may write to it, and every
+// visitor of a closed pool is sent the message and looked up in the list.
+const (
+	MaxSize    = 64 << 10
+	MaxMessage = 1000
+)
+
 // Admits reports whether a client is let through.
 func (m Maintenance) Admits(client netip.Addr) bool {
 	return slices.ContainsFunc(m.Allow, func(p netip.Prefix) bool { return p.Contains(client) })

@@ -229,6 +229,37 @@ func TestBookPassesOverNonsense(t *testing.T) {
 	}
 }
 
+// TestBookBoundsStorage: who can write to the storage can close a pool, but not have
+// every visitor sent a flood, nor write elsewhere by the name of a pool.
+func TestBookBoundsStorage(t *testing.T) {
+	const evil = "../../../../etc/passwd"
+	for name, tt := range map[string]struct {
+		i      Intent
+		closed bool
+	}{
+		"as ordered":           {Intent{Maintenance: Maintenance{Message: strings.Repeat("x", MaxMessage)}}, true},
+		"long message":         {Intent{Maintenance: Maintenance{Message: strings.Repeat("x", MaxMessage+1)}}, false},
+		"many are let in":      {Intent{Maintenance: Maintenance{Allow: make([]netip.Prefix, MaxSize/2)}}, false},
+		"from the future":      {Intent{Since: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}, true},
+		"till the end of time": {Intent{Maintenance: Maintenance{Until: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}}, true},
+	} {
+		m := newMemory()
+		var other, b Book
+		tt.i.Pool = evil
+		other.Put(tt.i)
+		other.sync(t, m)
+		b.sync(t, m)
+		if _, closed := b.Of(evil); (closed != nil) != tt.closed {
+			t.Errorf("%s: closed is %v", name, closed != nil)
+		}
+		for key := range m.files {
+			if rest, ok := strings.CutPrefix(key, folder+"/"); !ok || strings.ContainsAny(rest, `/\`) || strings.Contains(rest, "..") {
+				t.Errorf("%s: there is a file %s", name, key)
+			}
+		}
+	}
+}
+
 // TestBookOfBusyStorage: that a file vanishes while the folder is listed does not mean
 // that nothing is wanted.
 func TestBookOfBusyStorage(t *testing.T) {

@@ -1,6 +1,7 @@
 package outage
 
 import (
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,6 +128,18 @@ func TestEstimate(t *testing.T) {
 	} {
 		if got := Estimate(tt.age, tt.earlier, tt.nextCheck); got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestSeconds: a header has whole seconds, and none so few that clients would storm.
+func TestSeconds(t *testing.T) {
+	for d, want := range map[time.Duration]int{
+		math.MinInt64: 1, 0: 1, time.Millisecond: 1, time.Second: 1, time.Second + 1: 2,
+		90 * time.Minute: 5400, math.MaxInt64: 365 * 24 * 60 * 60, // as until the year 9999
+	} {
+		if got := Seconds(d); got != want {
+			t.Errorf("%v: got %d, want %d", d, got, want)
 		}
 	}
 }

@@ -47,7 +47,9 @@ func IsLong(age time.Duration, earlier []time.Duration) bool {
 }
 
 // Seconds rounds a duration up to whole seconds, at least one, because headers
-// know no smaller unit and 0 would mean at once.
+// know no smaller unit and 0 would mean at once; and at most a year, because the
+// longest durations would overflow, and mean at once, too.
 func Seconds(d time.Duration) int {
-	return max(1, int((d+time.Second-1)/time.Second))
+	const year = 365 * 24 * time.Hour
+	return max(1, int((min(d, year)+time.Second-1)/time.Second))
 }
