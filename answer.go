@@ -1,6 +1,7 @@
 package healthpool
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -152,7 +153,7 @@ func (n *NoHealthyUpstream) log(r *http.Request, rec *exchange.Record, f failure
 	if first {
 		upstream, _ := exchange.Replacer(r).GetString(exchange.HostPort)
 		operator.LogOutage(n.logger, operator.Outage{
-			Outage: o, Cause: f.Cause, Fate: rec.Fate(r, f), Upstream: upstream, Err: f.Error.Err, Request: r,
+			Outage: o, Cause: f.Cause, Fate: rec.Fate(r, f), Upstream: upstream, Err: errors.New(f.Text()), Request: r,
 		})
 	}
 	return o.Reference, o.Since
@@ -171,7 +172,7 @@ func (n *NoHealthyUpstream) showsDetails(r *http.Request) bool {
 func details(p *pool.Pool, f failure.Failure) *page.Details {
 	d := &page.Details{Cause: f.Cause}
 	if f.Error.Err != nil && f.Cause != cause.DestinationUnavailable { // that says no more than its advice
-		d.Error = f.Error.Err.Error()
+		d.Error = f.Text()
 	}
 	if p == nil {
 		return d

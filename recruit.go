@@ -40,8 +40,12 @@ func (r recruiter) fixed() ([]pool.Member, error) {
 	return members, nil
 }
 
-// enlist makes a member of what a source lists.
+// enlist makes a member of what a source lists. Placeholders are for the owner: who
+// lists upstreams is not to read the environment by them.
 func (r recruiter) enlist(l pool.Listing) (pool.Member, error) {
+	if strings.Contains(l.Address, "{") {
+		return pool.Member{}, fmt.Errorf("source: must list addresses without placeholders, got %q", l.Address)
+	}
 	addr, err := option.Address("source", l.Address)
 	if err != nil {
 		return pool.Member{}, err

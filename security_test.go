@@ -105,3 +105,55 @@ func TestRedirectedChecksStay(t *testing.T) {
 		})
 	}
 }
+
+// TestHugeErrorIsCut checks that an upstream cannot fill the log, nor what the owner's
+// people are shown, with what it answers.
+func TestHugeErrorIsCut(t *testing.T) {
+	const size = 100_000
+	b := rawBackend(t, reply(strings.Repeat("\x1b[31mé", size/8)+"\r\n\r\n"))
+	s := run(t, "healthpool "+b+" {\nhealth_uri /\nfail_open always\npage {\ndetails 127.0.0.1\n}\n}")
+	await(t, "the upstream is known", func() bool { return s.pool().Upstreams[0].LastCheck != nil })
+	page := s.do(http.MethodPost, "/", "x", "Accept", "text/html").body
+	lines := s.logged(said("no healthy upstream"))
+	if len(lines) != 1 {
+		t.Fatalf("the log says %v", lines)
+	}
+	for where, text := range map[string]string{
+		"log": fmt.Sprint(lines[0]["error"]), "page": page, "admin API": s.adminDo(http.MethodGet, "/healthpool/pools").body,
+	} {
+		if len(text) > size/10 || strings.Contains(text, "\x1b") || !strings.Contains(text, "malformed HTTP response") {
+			t.Errorf("%s: %d bytes: %.100q", where, len(text), text)
+		}
+	}
+}
+
+// TestOrdersOfOtherSites checks that no web page can order Caddy around through the
+// browser of somebody who can reach the admin endpoint, nor read what it says.
+func TestOrdersOfOtherSites(t *testing.T) {
+	s, a, _ := twoOf(t, "first")
+	for name, headers := range map[string][]string{
+		"another origin":          {"Origin", "https://evil.example"},
+		"a sandbox":               {"Origin", "null"},
+		"a form":                  {"Sec-Fetch-Mode", "navigate"},
+		"fetch without CORS":      {"Sec-Fetch-Mode", "no-cors"},
+		"a name that leads there": {"Host", "evil.example"},
+	} {
+		for _, order := range []struct{ method, path string }{
+			{http.MethodPost, drainPath("shop", a.addr)}, {http.MethodPost, "shop/maintenance"}, {http.MethodGet, "shop"},
+		} {
+			req, err := http.NewRequestWithContext(t.Context(), order.method, "http://"+s.admin+"/healthpool/pools/"+order.path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if req.Header.Set(headers[0], headers[1]); headers[0] == "Host" {
+				req.Host = headers[1]
+			}
+			if got := s.adminSend(req); got.status < 400 || strings.Contains(got.body, a.addr) || got.header.Get("Access-Control-Allow-Origin") != "" {
+				t.Errorf("%s %s from %s: got %d %s", order.method, order.path, name, got.status, got.body)
+			}
+		}
+	}
+	if states, pool := s.statesOfShop(); pool != "up" || states[a.addr] != "healthy" {
+		t.Errorf("an order was heeded: %v %s", states, pool)
+	}
+}

@@ -256,12 +256,14 @@ func TestSourceFails(t *testing.T) {
 	await(t, "a source is good again", func() bool { return len(said("source is good again", modes[0].name)) > 0 })
 }
 
-// TestSourceListsSomeNonsense checks that what is good of a list is used.
+// TestSourceListsSomeNonsense checks that what is good of a list is used, and that no
+// placeholder is replaced for whoever made the list.
 func TestSourceListsSomeNonsense(t *testing.T) {
+	t.Setenv("SECRET", "127.0.0.1")
 	b := newBackend(t, "b")
 	l := newList(t)
 	l.answer(func(*http.Request) ([]*reverseproxy.Upstream, error) {
-		return []*reverseproxy.Upstream{nil, {Dial: "http://app"}, {Dial: b.addr}, {Dial: ""}, {Dial: "{http.request.host}:80"}}, nil
+		return []*reverseproxy.Upstream{nil, {Dial: "http://app"}, {Dial: b.addr}, {Dial: ""}, {Dial: "{http.request.host}:80"}, {Dial: "{env.SECRET}:80"}}, nil
 	})
 	s := run(t, l.pool(""))
 	s.awaitPool("up")

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
+	"github.com/healthpool/caddy-healthpool/internal/plain"
 )
 
 // StatusClientGone is what proxies log when the client left first.
@@ -82,6 +83,13 @@ func Intercepted(status int, fate cause.Fate) Failure {
 // ClientGone reports whether the client left, so that nobody is to be answered
 // and no upstream is to blame.
 func (f Failure) ClientGone() bool { return f.Cause == cause.ClientGone }
+
+// Text is the error in words, on one line and bounded: an upstream may have chosen most
+// of them.
+func (f Failure) Text() string {
+	const most = 1000 // characters
+	return plain.Short(f.Error.Err.Error(), ' ', most)
+}
 
 // After reports whether, if the upstream did answer, this is the error of a handler
 // that dealt with its response: reverse_proxy makes it look like its own.

@@ -17,7 +17,7 @@ func protocol(r *http.Request) Format {
 		return GRPCWeb
 	case is(name, "application/grpc-web-text"):
 		return GRPCWebText
-	case strings.HasPrefix(name, "application/connect+"):
+	case name != "application/connect" && is(name, "application/connect"):
 		return ConnectStream
 	case r.Header.Get("Connect-Protocol-Version") == "1",
 		r.Method == http.MethodGet && isConnectGet(r.URL):
@@ -37,8 +37,9 @@ func isConnectGet(u *url.URL) bool {
 }
 
 // is tells whether a media type is base, or base with a message format, such as
-// application/grpc+proto.
+// application/grpc+proto. Of several types, which no client sends, it is none: the type
+// is that of the answer, and browsers would take the last.
 func is(name, base string) bool {
 	rest, ok := strings.CutPrefix(name, base)
-	return ok && (rest == "" || rest[0] == '+')
+	return ok && (rest == "" || rest[0] == '+') && !strings.Contains(rest, ",")
 }

@@ -26,6 +26,8 @@ func TestChooseProtocol(t *testing.T) {
 		"application/connect":                 Text,
 		"text/plain; x=application/grpc":      Text,
 		"application/proto":                   Text,
+		"application/grpc+x, text/html":       Text,
+		"application/connect+x,text/html":     Text,
 		"application/json; application/grpc ": Problem,
 	} {
 		t.Run(contentType, func(t *testing.T) {
