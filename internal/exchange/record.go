@@ -120,7 +120,9 @@ func Client(r *http.Request) (netip.Addr, error) {
 // Enter tells that p is to choose for r. Resends is whether its proxy may send a
 // request again that an upstream has had already.
 func (rec *Record) Enter(r *http.Request, p *pool.Pool, resends bool) {
-	rec.Settle(r)
+	if rec.Sent() {
+		rec.Settle(r)
+	}
 	rec.watchBody(r)
 	rec.Request.Enter(p)
 	rec.resends = resends

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+)
+
+// patience is how long is waited for what must happen.
+const patience = time.Minute
+
+//go:embed configs
+var configs embed.FS
+
+// settings are what configs are made of.
+type settings struct {
+	Upstreams []string
+	Names     []string // that have the upstreams as addresses
+	Port      string   // on which these listen
+	Resolver  string   // that knows the names
+	Page      string   // that is answered by who has none
+	Check     string   // tcp or http
+	Listen    string   // any free address, unless told
+
+	// Set by serve.
+	Admin, Dir string
+}
+
+// server is a proxy, or a backend.
+type server struct {
+	*process
+	url   string
+	admin string
+}
+
+// serve starts a server with one of the configs, and returns when it listens.
+func (b *Bench) serve(ctx context.Context, config string, s settings) (*server, error) {
+	var err error
+	if s.Dir, err = os.MkdirTemp(b.dir, strings.ReplaceAll(config, "/", "-")+"-"); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(s.Dir, 0o755); err != nil { // workers have a user of their own
+		return nil, err
+	}
+	s.Listen, s.Admin = cmp.Or(s.Listen, freeAddress(ctx)), freeAddress(ctx)
+	file := filepath.Join(s.Dir, path.Base(config))
+	text, err := render(config, s)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		os.WriteFile(file, text, 0o600),
+		os.WriteFile(filepath.Join(s.Dir, "503.html"), []byte(s.Page), 0o644),
+		os.WriteFile(filepath.Join(s.Dir, "503.http"), httpOf(s.Page), 0o600),
+	)
+	if err != nil {
+		return nil, err
+	}
+	process, err := start(ctx, s.Dir, b.command(file)[0], b.command(file)[1:]...)
+	if err != nil {
+		return nil, err
+	}
+	started := &server{process: process, url: "http://" + s.Listen, admin: "http://" + s.Admin}
+	if err := await(ctx, config+" listens", func() bool { return listens(ctx, s.Listen) }); err != nil {
+		started.stop()
+		return nil, fmt.Errorf("%w: %s", err, started.said())
+	}
+	return started, nil
+}
+
+// command runs a server with a config file.
+func (b *Bench) command(file string) []string {
+	switch filepath.Ext(file) {
+	case ".cfg":
+		return []string{"haproxy", "-db", "-f", file}
+	case ".conf":
+		return []string{"nginx", "-c", file, "-e", "/dev/null"}
+	default:
+		return []string{b.caddy, "run", "--config", file}
+	}
+}
+
+// render returns the text of a config; Caddyfiles begin with the same options.
+func render(config string, s settings) ([]byte, error) {
+	names := []string{"configs/" + config}
+	if strings.HasSuffix(config, ".Caddyfile") {
+		names = append([]string{"configs/head.Caddyfile"}, names...)
+	}
+	var text bytes.Buffer
+	for _, name := range names {
+		t, err := template.New(path.Base(name)).
+			Funcs(template.FuncMap{"join": func(words []string) string { return strings.Join(words, " ") }}).
+			ParseFS(configs, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.Execute(&text, s); err != nil {
+			return nil, err
+		}
+	}
+	return text.Bytes(), nil
+}
+
+// freeAddress returns an address on which nothing listens. Its port lies below those that the system hands out to
+// connections, so that none of these takes it.
+func freeAddress(ctx context.Context) string {
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		if listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address); err == nil {
+			listener.Close()
+			return address
+		}
+	}
+}
+
+func listens(ctx context.Context, address string) bool {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// await waits until a condition holds that has no event to wait for.
+func await(ctx context.Context, what string, holds func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for !holds() {
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("waited %v in vain: %s", patience, what)
+		}
+	}
+	return nil
+}
+
+// pause returns after some time, or at the end of everything.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// ThroughputRow is our rate beside that of another way to have as many upstreams.
+type ThroughputRow struct {
+	Upstreams   int
+	Other       string
+	Ours, Their float64 // requests per second, medians
+	Rate        spread  // of the pairs: ours divided by theirs
+	CPU         spread  // the same for processor time per request, where less is better
+}
+
+// spread is what a ratio comes to in several pairs.
+type spread struct{ Low, Median, High float64 }
+
+func spreadOf(ratios []float64) spread {
+	slices.Sort(ratios)
+	return spread{ratios[0], median(ratios), ratios[len(ratios)-1]}
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// measureThroughput compares pairs, in alternation, so that whatever else the machine does meets both.
+func (b *Bench) measureThroughput(ctx context.Context) error {
+	backend, port, err := b.backend(ctx)
+	if err != nil {
+		return err
+	}
+	defer backend.stop()
+	for _, n := range []int{3, 1000, 10000} {
+		names, err := serveZone(ctx, loopback(n))
+		if err != nil {
+			return err
+		}
+		s := settings{Upstreams: withPort(loopback(n), port), Names: names.names, Port: port, Resolver: names.address}
+		for _, other := range []string{"static", "dynamic"} {
+			row, err := b.compare(ctx, "throughput/"+other+".Caddyfile", s)
+			if err != nil {
+				return fmt.Errorf("%d upstreams, %s: %w", n, other, err)
+			}
+			row.Upstreams, row.Other = n, other
+			log.Printf("%+v", row)
+			b.report.Throughput = append(b.report.Throughput, row)
+		}
+		names.stop()
+	}
+	return nil
+}
+
+// compare runs ours and another at the same time, and loads them in turn.
+func (b *Bench) compare(ctx context.Context, config string, s settings) (row ThroughputRow, err error) {
+	ours, err := b.serve(ctx, "throughput/ours.Caddyfile", s)
+	if err != nil {
+		return row, err
+	}
+	defer ours.stop()
+	their, err := b.serve(ctx, config, s)
+	if err != nil {
+		return row, err
+	}
+	defer their.stop()
+	for _, one := range []*server{ours, their} {
+		if err := await(ctx, "an answer", func() bool { return answers(ctx, one.url, http.StatusOK) }); err != nil {
+			return row, err
+		}
+		// Slow starts end, and each upstream has its connection.
+		if _, err := one.throughput(ctx, 4*b.load); err != nil {
+			return row, err
+		}
+	}
+	var ourRates, theirRates, rates, costs []float64
+	for i := range b.pairs {
+		pair := []*server{ours, their}
+		if i%2 == 1 {
+			slices.Reverse(pair)
+		}
+		samples := make(map[*server]sample)
+		for _, one := range pair {
+			if samples[one], err = one.throughput(ctx, b.load); err != nil {
+				return row, err
+			}
+		}
+		ourRates, theirRates = append(ourRates, samples[ours].rate), append(theirRates, samples[their].rate)
+		rates = append(rates, samples[ours].rate/samples[their].rate)
+		costs = append(costs, samples[ours].cost/samples[their].cost)
+	}
+	return ThroughputRow{
+		Ours: median(ourRates), Their: median(theirRates),
+		Rate: spreadOf(rates), CPU: spreadOf(costs),
+	}, nil
+}
+
+// sample is one measurement.
+type sample struct {
+	rate float64 // requests per second
+	cost float64 // seconds of processor time per request
+}
+
+func (s *server) throughput(ctx context.Context, d time.Duration) (sample, error) {
+	before, err := s.use()
+	if err != nil {
+		return sample{}, err
+	}
+	rate, err := wrk(ctx, s.url, d, false)
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := s.use()
+	return sample{rate, (after.cpu - before.cpu).Seconds() / (rate * d.Seconds())}, err
+}
