@@ -67,7 +67,16 @@ func (s Source) members(list []Listing) ([]Member, error) {
 		}
 		members = append(members, m)
 	}
-	return members, errors.Join(errs...)
+	return members, inShort(errs)
+}
+
+// inShort is the first of some errors, and how many more there are: whoever made the
+// list would else choose how much is logged of it.
+func inShort(errs []error) error {
+	if len(errs) < 2 {
+		return errors.Join(errs...)
+	}
+	return fmt.Errorf("%w; and %d more", errs[0], len(errs)-1)
 }
 
 // unread reports whether a source has not been read yet. Caller must hold p.mu.

@@ -293,3 +293,16 @@ func TestOutageBeginsWhenTheLastIsGone(t *testing.T) {
 		}
 	})
 }
+
+// TestNonsenseIsToldInShort: a list that is all wrong does not fill the log.
+func TestNonsenseIsToldInShort(t *testing.T) {
+	refuse := Source{Enlist: func(l Listing) (Member, error) { return Member{}, fmt.Errorf("no address: %q", l.Address) }}
+	for n, want := range map[int]string{
+		0: "<nil>", 1: `no address: "x"`, 4000: `no address: "x"; and 3999 more`,
+	} {
+		list := slices.Repeat([]Listing{{Address: "x"}}, n)
+		if _, err := refuse.members(list); fmt.Sprint(err) != want {
+			t.Errorf("of %d: %.100v", n, err)
+		}
+	}
+}
