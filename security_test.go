@@ -157,3 +157,85 @@ func TestOrdersOfOtherSites(t *testing.T) {
 		t.Errorf("an order was heeded: %v %s", states, pool)
 	}
 }
+
+// TestSecretsStaySecret checks that what an owner has checks send is shown to nobody, and
+// that visitors are shown nothing of an upstream, however it fails.
+func TestSecretsStaySecret(t *testing.T) {
+	redirect := "HTTP/1.1 302 Found\r\nLocation: /healthz?key=secret-uri\r\nContent-Length: 0\r\n\r\n"
+	for name, answer := range map[string]string{
+		"status": "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", "garbage": "what?\r\n\r\n", "nothing": "", "circle": redirect,
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr := rawBackend(t, reply(answer))
+			s := run(t, "healthpool "+addr+` {
+				name internal-name
+				health_uri /healthz?key=secret-uri
+				health_request_body secret-body
+				health_headers {
+					Authorization "Bearer secret-header"
+				}
+				health_follow_redirects
+				fail_open never
+				hold off
+				page {
+					intercept 5xx
+				}
+			}`)
+			s.awaitPool("down")
+			for _, accept := range []string{"text/html", "application/problem+json", "application/problem+xml", "text/markdown", "text/plain", "image/png"} {
+				got := s.get("/", "Accept", accept)
+				for _, hidden := range []string{addr, "internal-name", "127.0.0.1", ".go:", "malformed", "EOF", "secret"} {
+					if all := fmt.Sprint(got.header, got.body); strings.Contains(all, hidden) {
+						t.Errorf("%s: visitors are shown %q: %s", accept, hidden, all)
+					}
+				}
+			}
+			s.stop()
+			if log := s.logText(); strings.Contains(log, "secret") || !strings.Contains(log, "internal-name") {
+				t.Errorf("the log shows secrets, or nothing: %s", log)
+			}
+		})
+	}
+}
+
+// TestSecretsStaySecretFromOperators checks the same of what operators look at: it is
+// sent on, to a monitor or a colleague.
+func TestSecretsStaySecretFromOperators(t *testing.T) {
+	b := newBackend(t, "b")
+	b.failChecks.Store(true)
+	s := run(t, "metrics /metrics\nhealthpool_status /status\nhealthpool "+b.addr+" {\nname shop\nhealth_uri "+checkPath+"?key=secret\nhealth_headers {\nX-Key secret\n}\n}")
+	s.awaitPool("down")
+	for where, got := range map[string]response{
+		"admin API": s.adminDo(http.MethodGet, "/healthpool/pools"), "metrics": s.get("/metrics"), "status page": s.get("/status", "Accept", "text/html"),
+	} {
+		if strings.Contains(got.body, "secret") || !strings.Contains(got.body, "shop") {
+			t.Errorf("%s: %d %s", where, got.status, got.body)
+		}
+	}
+}
+
+// TestInterceptedResponseIsGone checks that nothing of a response that is replaced gets
+// through, and that a body without an end keeps nobody waiting.
+func TestInterceptedResponseIsGone(t *testing.T) {
+	b := newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		for name, value := range map[string]string{
+			"Set-Cookie": "session=evil", "Cache-Control": "public, max-age=9999", "Cdn-Cache-Control": "max-age=9999", "Etag": `"evil"`,
+			"Location": "https://evil.example", "Access-Control-Allow-Origin": "*", "Refresh": "0; url=https://evil.example", "Trailer": "X-Evil",
+		} {
+			w.Header().Set(name, value)
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+		for r.Context().Err() == nil {
+			_, _ = io.WriteString(w, strings.Repeat("evil", 1000))
+		}
+	})
+	s := run(t, "healthpool "+b.addr+" {\npage {\nintercept 503\n}\n}")
+	s.awaitPool("up")
+	got := s.get("/", "Accept", "text/html")
+	if all := fmt.Sprint(got.header, got.body); !got.isOurs() || strings.Contains(all, "vil") || strings.Contains(all, "9999") || got.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("got %d %s", got.status, all)
+	}
+	if got.header.Get("Cache-Control") != "no-store" || got.took > patience/2 {
+		t.Errorf("after %v got %v", got.took, got.header)
+	}
+}
