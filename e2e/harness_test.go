@@ -22,6 +22,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/healthpool/caddy-healthpool"
+	"github.com/healthpool/caddy-healthpool/e2e/internal/chaos"
 )
 
 // patience is how long a test waits for what must happen. What must not take long has its own, stricter limit.
@@ -36,6 +37,7 @@ func init() {
 
 // TestMain is also the main function of the apps, and Caddys, that tests start as processes of their own.
 func TestMain(m *testing.M) {
+	chaos.BeApp() // and exits, if this is one
 	if address := os.Getenv(appAddress); address != "" {
 		os.Exit(runApp(address))
 	}

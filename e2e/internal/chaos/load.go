@@ -1,0 +1,122 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Late is what takes longer than a visitor takes for no delay (Nielsen, Usability Engineering, 1993: "1 second keeps
+// the flow of thought").
+const Late = time.Second
+
+// clientPatience is how long a client waits for an answer.
+const clientPatience = 30 * time.Second
+
+// Answer is what became of one request.
+type Answer struct {
+	Due    time.Duration // when it was to be sent, from the beginning of the load
+	Lag    time.Duration // how much later it was sent, for want of a faster machine
+	Took   time.Duration // from when it was due: a generator that is late does not hide that an answer was
+	Served string        // by which backend; empty if it failed
+	Error  string        // why it failed; empty if it did not
+}
+
+// Result is what became of a load.
+type Result struct {
+	Answers []Answer
+	Over    time.Duration // when the last of what happened meanwhile had happened, from the beginning of the load
+}
+
+// Load sends GET requests at a steady rate, whether or not those before are answered (open loop), and returns when all
+// have an answer.
+func Load(ctx context.Context, url string, rate int, duration time.Duration) *Result {
+	transport := &http.Transport{MaxIdleConnsPerHost: 4 * rate, MaxIdleConns: 4 * rate}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: clientPatience}
+	answers := make([]Answer, int(duration.Seconds()*float64(rate)))
+	var sent sync.WaitGroup
+	began := time.Now()
+	for i := range answers {
+		due := time.Duration(i) * time.Second / time.Duration(rate)
+		time.Sleep(time.Until(began.Add(due)))
+		sent.Go(func() {
+			lag := time.Since(began) - due
+			served, failure := get(ctx, client, url)
+			answers[i] = Answer{Due: due, Lag: lag, Took: time.Since(began) - due, Served: served, Error: failure}
+		})
+	}
+	sent.Wait()
+	return &Result{Answers: answers}
+}
+
+// get returns which backend answered, or what went wrong.
+func get(ctx context.Context, client *http.Client, url string) (served, failure string) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return "", err.Error()
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err.Error()
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	switch {
+	case err != nil:
+		return "", err.Error()
+	case response.StatusCode != http.StatusOK:
+		return "", fmt.Sprint(response.StatusCode)
+	}
+	return string(body), ""
+}
+
+// Add adds another load's answers.
+func (r *Result) Add(other *Result) { r.Answers = append(r.Answers, other.Answers...) }
+
+// Count counts the answers that match.
+func (r *Result) Count(match func(Answer) bool) int {
+	n := 0
+	for _, a := range r.Answers {
+		if match(a) {
+			n++
+		}
+	}
+	return n
+}
+
+// Errors counts what failed.
+func (r *Result) Errors() int { return r.Count(func(a Answer) bool { return a.Error != "" }) }
+
+// Late counts the answers that took more than a second.
+func (r *Result) Late() int { return r.Count(func(a Answer) bool { return a.Took > Late }) }
+
+// Quantile is how long the answers took: all but a part of 1-q took no longer.
+func (r *Result) Quantile(q float64) time.Duration {
+	took := make([]time.Duration, len(r.Answers))
+	for i, a := range r.Answers {
+		took[i] = a.Took
+	}
+	slices.Sort(took)
+	return took[min(int(q*float64(len(took))), len(took)-1)]
+}
+
+// Served counts the answers of each backend.
+func (r *Result) Served() map[string]int { return r.tally(func(a Answer) string { return a.Served }) }
+
+// Failures counts the reasons of what failed.
+func (r *Result) Failures() map[string]int { return r.tally(func(a Answer) string { return a.Error }) }
+
+func (r *Result) tally(key func(Answer) string) map[string]int {
+	counts := make(map[string]int)
+	for _, a := range r.Answers {
+		if k := key(a); k != "" {
+			counts[k]++
+		}
+	}
+	return counts
+}
