@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestREADME keeps the tables of options complete.
-func TestREADME(t *testing.T) {
-	text, err := os.ReadFile("README.md")
+// TestEveryOptionIsDocumented keeps the tables of options complete.
+func TestEveryOptionIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("docs/options.md")
 	if err != nil {
 		t.Fatal(err)
 	}
