@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ type plot struct{ bytes.Buffer }
 
 const plotStyle = `<style>text{font:13px system-ui,sans-serif;fill:#24292f}` +
 	`.axis{stroke:#8c959f;fill:none}.ours{fill:#2f6fdf;stroke:#2f6fdf}.other{fill:#8c959f;stroke:#8c959f}` +
-	`.bad{fill:#cf3a3a;stroke:#cf3a3a}.trouble{fill:#d4a72c;opacity:.2}.right{text-anchor:end}` +
+	`.bad{fill:#cf3a3a;stroke:#cf3a3a}.trouble{fill:#d4a72c;opacity:.2}.grid{stroke:#8c959f;opacity:.35}.right{text-anchor:end}.mid{text-anchor:middle}` +
 	`@media(prefers-color-scheme:dark){text{fill:#d0d7de}.ours{fill:#6ea8ff;stroke:#6ea8ff}.bad{fill:#ff7b72;stroke:#ff7b72}}</style>`
 
 func newPlot(width, height int, title string) *plot {
@@ -39,10 +40,10 @@ func (p *plot) end() []byte {
 
 // plotBlackout shows when each proxy's answers came, and which were errors.
 func plotBlackout(rows []ChaosRow) []byte {
-	const width, panel, left, bottom = 760, 110, 90, 30
+	const width, panel, left, bottom = 760, 120, 40, 30
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r ChaosRow) bool { return r.Scenario.Name != "blackout" })
 	p := newPlot(width, panel*len(rows)+bottom, "How long answers took during the blackout")
-	second := float64(width-left-10) / chaos.Duration.Seconds()
+	second := float64(width-left-20) / chaos.Duration.Seconds()
 	const longest = 3 * time.Second
 	const tall = float64(panel-25) / float64(longest)
 	for i, row := range rows {
@@ -64,12 +65,12 @@ func plotBlackout(rows []ChaosRow) []byte {
 			p.add(`<rect x="%.1f" y="%.1f" width="%.2f" height="%.1f" class="%s"/>`, x, base-height, second*slotTime.Seconds()/2, height, class)
 		}
 		p.add(`<path class="axis" d="M%d %.1fH%d"/>`, left, base, width-10)
-		p.text(0, base-30, "", row.Proxy)
-		p.text(0, base-12, "", fmt.Sprintf("%d failed", row.Errors()))
+		p.add(`<path class="grid" d="M%d %.1fH%d"/>`, left, base-float64(time.Second)*tall, width-10)
 		p.text(left-6, base-float64(time.Second)*tall+4, "right", "1 s")
+		p.text(left, base-panel+20, "", fmt.Sprintf("%s: %s failed, %s late", row.Proxy, count(row.Errors()), count(row.Late())))
 	}
 	for t := range int(chaos.Duration/time.Second) + 1 {
-		p.text(left+float64(t)*second, float64(panel*len(rows)+bottom)-10, "right", fmt.Sprintf("%d s", t))
+		p.text(left+float64(t)*second, float64(panel*len(rows)+bottom)-10, "mid", fmt.Sprintf("%d s", t))
 	}
 	return p.end()
 }
@@ -89,24 +90,29 @@ func worst(answers []chaos.Answer) []chaos.Answer {
 	return slots
 }
 
-// plotThroughput shows our rate as a ratio to plain Caddy's.
+// plotThroughput shows our rate as a ratio to plain Caddy's, on a scale on which half is as far as twice.
 func plotThroughput(rows []ThroughputRow) []byte {
-	const width, line, left = 760, 34, 190
+	const width, line, left, least = 760, 34, 160, 0.5
 	p := newPlot(width, line*len(rows)+30, "Requests per second, as ratio to plain Caddy")
-	most := 1.0
+	most := 2.0
 	for _, row := range rows {
 		most = max(most, row.Rate.High)
 	}
-	unit := (width - left - 60) / most
+	unit := (width - left - 60) / math.Log2(most/least)
+	at := func(ratio float64) float64 { return left + math.Log2(max(ratio, least)/least)*unit }
+	for ratio := least; ratio <= most; ratio *= 2 {
+		p.add(`<path class="grid" d="M%.1f 0V%d"/>`, at(ratio), line*len(rows))
+		p.text(at(ratio), float64(line*len(rows))+18, "mid", fmt.Sprintf("%g", ratio))
+	}
 	for i, row := range rows {
 		y := float64(i*line) + 8
 		p.text(0, y+14, "", fmt.Sprintf("%s, beside %s", count(row.Upstreams), row.Other))
-		p.add(`<rect x="%d" y="%.1f" width="%.1f" height="18" class="ours"/>`, left, y, row.Rate.Median*unit)
-		p.add(`<path class="axis" d="M%.1f %.1fH%.1f"/>`, left+row.Rate.Low*unit, y+9, left+row.Rate.High*unit)
-		p.text(left+row.Rate.High*unit+6, y+14, "", fmt.Sprintf("%.2f", row.Rate.Median))
+		from, to := min(1, row.Rate.Median), max(1, row.Rate.Median)
+		p.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="18" class="ours"/>`, at(from), y, max(2, at(to)-at(from)))
+		p.add(`<path class="axis" d="M%.1f %.1fH%.1f"/>`, at(row.Rate.Low), y+9, at(row.Rate.High))
+		p.text(at(max(1, row.Rate.High))+6, y+14, "", fmt.Sprintf("%.2f", row.Rate.Median))
 	}
-	p.add(`<path class="axis" d="M%.1f 0V%d"/>`, left+unit, line*len(rows))
-	p.text(left+unit, float64(line*len(rows))+18, "", "plain Caddy")
+	p.add(`<path class="axis" d="M%.1f 0V%d"/>`, at(1), line*len(rows))
 	return p.end()
 }
 
