@@ -209,6 +209,24 @@ func TestChecksAreBoundedAndNeverOverlap(t *testing.T) {
 	})
 }
 
+// TestFailuresAskForFewChecks: whoever has requests fail, at whatever pace, has each
+// upstream checked a hundred times a second at most.
+func TestFailuresAskForFewChecks(t *testing.T) {
+	for _, takes := range []time.Duration{0, time.Millisecond} { // no time to fail meanwhile, and some
+		bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
+			apps[0].takes = takes
+			before, m := len(apps[0].since(time.Now())), byAddress(p, "app1:80")
+			for range 10_000 {
+				m.suspected()
+				time.Sleep(100 * time.Microsecond)
+			}
+			if n := len(apps[0].since(time.Now())) - before; n < 50 || n > 101 {
+				t.Errorf("%d checks in a second", n)
+			}
+		})
+	}
+}
+
 func TestFailOpen(t *testing.T) {
 	for _, tt := range []struct {
 		failOpen FailOpen

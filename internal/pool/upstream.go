@@ -143,9 +143,14 @@ func (u *Upstream) ask() {
 func (u *Upstream) askLocked() {
 	if u.checking {
 		u.again = true
-	} else if gap := askGap - time.Since(u.state.Last().At); time.Until(u.due) > gap {
-		u.schedule(max(0, gap))
+	} else if wait := u.soonest(); time.Until(u.due) > wait {
+		u.schedule(wait)
 	}
+}
+
+// soonest is how long to wait with a check that is wanted at once. Caller must hold u.mu.
+func (u *Upstream) soonest() time.Duration {
+	return max(0, askGap-time.Since(u.state.Last().At))
 }
 
 // suspected notes that a request failed here: until a check has had its say, u
@@ -195,9 +200,12 @@ func (u *Upstream) settle(p health.Policy, r health.Result, ok bool) {
 			u.decide(r.Passed())
 		}
 	}
-	if u.again || !ok {
+	switch {
+	case !ok:
 		u.schedule(0)
-	} else {
+	case u.again:
+		u.schedule(u.soonest())
+	default:
 		u.schedule(u.delay(p))
 	}
 	pools := slices.Clone(u.pools)
