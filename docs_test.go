@@ -264,7 +264,7 @@ func TestTablesOfOptions(t *testing.T) {
 var notOurs = strings.Fields(`
 	reverse_proxy php_fastcgi forward_auth handle_errors file_server basic_auth trusted_proxies remote_ip client_ip private_ranges
 	lb_policy lb_retries lb_retry_match lb_try_duration header_up dial_timeout response_header_timeout stream_close_delay
-	tls_server_name tls_trust_pool
+	tls_server_name tls_trust_pool request_body max_response_header
 	stop_grace_period enable_truncate dns_config target_upstream`)
 
 // TestWordsInCode checks that what documents call by a name with underscores exists

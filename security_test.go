@@ -5,6 +5,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -238,4 +242,67 @@ func TestInterceptedResponseIsGone(t *testing.T) {
 	if got.header.Get("Cache-Control") != "no-store" || got.took > patience/2 {
 		t.Errorf("after %v got %v", got.took, got.header)
 	}
+}
+
+// TestVisitorsMakeNoSeries checks that nothing that a visitor can choose becomes a label
+// of a metric: each value would stay in memory.
+func TestVisitorsMakeNoSeries(t *testing.T) {
+	s := run(t, "healthpool "+deadAddress(t)+" {\nhold off\n}")
+	s.awaitPool("down")
+	shown := func() string { return s.adminDo(http.MethodGet, "/metrics").body }
+	series := func() int { return strings.Count(shown(), "\ncaddy_no_healthy_upstream_responses_total{") }
+	s.do("MADEUP", "/", "", "Host", "madeup.example", "Accept", "text/html")
+	before := series()
+	for i := range 20 {
+		made := fmt.Sprintf("MADEUP%d", i)
+		s.do(made, "/"+made, "", "Host", made, "Accept", "text/html, x/"+made, "Accept-Language", made, "Recovery-Poll", made, "Origin", "https://"+made)
+	}
+	if got := shown(); before == 0 || series() != before || strings.Contains(got, "MADEUP1") {
+		t.Errorf("there were %d series: %s", before, got)
+	}
+}
+
+// Where docs/security.md names tests: one or more, and then the file or the folder.
+var (
+	proofs = regexp.MustCompile("((?:`(?:Test|Fuzz)\\w+`(?:, )?)+) (?:\\(|in )([\\w/.]+)")
+	proof  = regexp.MustCompile(`(?:Test|Fuzz)\w+`)
+	row    = regexp.MustCompile(`^\| [a-z]`) // of what somebody could do
+)
+
+// TestDefencesAreTested checks that each defence in docs/security.md names tests, and that
+// they exist where it says.
+func TestDefencesAreTested(t *testing.T) {
+	text, err := os.ReadFile("docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(text)) {
+		all := proofs.FindAllStringSubmatch(line, -1)
+		for _, named := range all {
+			for _, name := range proof.FindAllString(named[1], -1) {
+				if found++; !hasTest(named[2], name) {
+					t.Errorf("there is no %s in %s", name, named[2])
+				}
+			}
+		}
+		if row.MatchString(line) && len(all) == 0 || proof.MatchString(proofs.ReplaceAllString(line, "")) {
+			t.Errorf("this names no test, or not where it is: %s", line)
+		}
+	}
+	if found < 50 {
+		t.Errorf("only %d tests are named", found)
+	}
+}
+
+// hasTest tells whether a file, or a folder, has a test.
+func hasTest(where, name string) bool {
+	files := []string{where}
+	if !strings.HasSuffix(where, ".go") {
+		files, _ = filepath.Glob(filepath.Join(where, "*_test.go"))
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(text), "\nfunc "+name+"(")
+	})
 }
