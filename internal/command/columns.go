@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +41,7 @@ const (
 
 func newTable(upstreams []pool.UpstreamStatus, t terminal, now time.Time) *table {
 	tab := &table{terminal: t, upstreams: upstreams}
-	tab.add(column{title: "UPSTREAM"}, func(u *pool.UpstreamStatus) string { return printable(u.Address) })
+	tab.add(column{title: "UPSTREAM"}, func(u *pool.UpstreamStatus) string { return u.Address })
 	if slices.ContainsFunc(upstreams, func(u pool.UpstreamStatus) bool { return u.Tier == "backup" }) {
 		tab.add(column{title: "TIER", keep: 5}, func(u *pool.UpstreamStatus) string { return u.Tier })
 	}
@@ -76,7 +77,7 @@ func newTable(upstreams []pool.UpstreamStatus, t terminal, now time.Time) *table
 func (tab *table) add(c column, text func(*pool.UpstreamStatus) string) {
 	c.cells = make([]string, len(tab.upstreams))
 	for i := range tab.upstreams {
-		c.cells[i] = text(&tab.upstreams[i])
+		c.cells[i] = printable(text(&tab.upstreams[i]))
 	}
 	c.measure()
 	tab.columns = append(tab.columns, c)
@@ -93,7 +94,7 @@ func stateOf(u *pool.UpstreamStatus) string {
 	if u.Warming && u.State == "healthy" {
 		return "healthy, warming"
 	}
-	return printable(u.State)
+	return cmp.Or(printable(u.State), "-")
 }
 
 func paintState(t terminal, u *pool.UpstreamStatus, cell string) string {
@@ -192,13 +193,13 @@ func (tab *table) line(i int) string {
 	for j, c := range tab.columns {
 		cells[j] = c.pad(c.cells[i])
 		if j == len(tab.columns)-1 {
-			cells[j] = strings.TrimRight(cells[j], " ")
+			cells[j] = strings.TrimRight(cells[j], " ") // not all that is painted ends with its text
 		}
 		if c.paint != nil {
 			cells[j] = c.paint(tab.terminal, &tab.upstreams[i], cells[j])
 		}
 	}
-	return indent + strings.Join(cells, gap)
+	return strings.TrimRight(indent+strings.Join(cells, gap), " ")
 }
 
 func (c *column) pad(cell string) string {

@@ -47,9 +47,9 @@ func blockOf(p *pool.Status, t terminal, now time.Time) block {
 	b.head = append(b.head, t.paint(dim, table.title()))
 	for i := range upstreams {
 		u := &upstreams[i]
-		r := row{state: u.State, lines: []string{table.line(i)}}
-		if u.Cause != "" && u.State != "healthy" {
-			r.lines = append(r.lines, t.wrap(reason(u), deepIndent, deepIndent)...)
+		r := row{state: printable(u.State), lines: []string{table.line(i)}}
+		if why := reason(u); why != "" && u.State != "healthy" {
+			r.lines = append(r.lines, t.wrap(why, deepIndent, deepIndent)...)
 		}
 		b.rows = append(b.rows, r)
 	}
@@ -58,6 +58,9 @@ func blockOf(p *pool.Status, t terminal, now time.Time) block {
 
 // reason says why an upstream is not healthy, and what to do.
 func reason(u *pool.UpstreamStatus) string {
+	if u.Cause == "" {
+		return ""
+	}
 	text := string(u.Cause)
 	if u.Detail != "" {
 		text += ": " + strings.TrimRight(u.Detail, ". \n")
@@ -131,7 +134,7 @@ func (b block) more(hidden []row) string {
 
 // summary says how a pool as a whole is.
 func summary(p *pool.Status, t terminal, now time.Time) []string {
-	text := t.paint(bold, printable(p.Name)+":") + " " + t.paint(way(string(p.State)), string(p.State))
+	text := t.paint(bold, printable(p.Name)+":") + " " + t.paint(way(string(p.State)), printable(string(p.State)))
 	if !p.Since.IsZero() {
 		text += " for " + elapsed(now.Sub(p.Since))
 	}
