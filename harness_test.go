@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,7 +54,7 @@ func runWith(t *testing.T, global, directives string) *site {
 	s := &site{
 		t: t, port: freePort(t), admin: fmt.Sprintf("127.0.0.1:%d", freePort(t)), dir: t.TempDir(),
 		client: &http.Client{
-			Transport:     transport,
+			Transport:     insistent{transport},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -67,6 +69,24 @@ func runWith(t *testing.T, global, directives string) *site {
 		t.Fatalf("loading: %v", err)
 	}
 	return s
+}
+
+// insistent tries again on a connection that was opened while Caddy's server, or its
+// admin endpoint, was on its way out in a reload: net/http closes it without an answer,
+// and the kernel resets it if nobody took it yet.
+type insistent struct{ *http.Transport }
+
+func (i insistent) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := i.Transport.RoundTrip(r)
+	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) || r.GetBody == nil && r.Body != nil {
+		return resp, err
+	}
+	if r.GetBody != nil {
+		if r.Body, err = r.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	return i.Transport.RoundTrip(r)
 }
 
 // load has Caddy take this config over.

@@ -297,6 +297,7 @@ func TestBadOrders(t *testing.T) {
 		{"POST", "shop/maintenance", `{"end":"x"}`, 400, `unknown field \"end\"`},
 		{"POST", "shop/maintenance", `{"until":"tomorrow"}`, 400, "body: must be JSON"},
 		{"POST", "shop/maintenance", `{"until":"2020-01-01T00:00:00Z"}`, 400, "until: must be in the future, got 2020-01-01T00:00:00Z"},
+		{"POST", "shop/maintenance", `{"until":"9999-12-31T23:59:59-10:00"}`, 400, "until: must be before the year 10000"},
 		{"POST", "shop/maintenance", `{"allow":["office"]}`, 400, `allow: must be IP addresses or ranges such as 10.0.0.0/8, got \"office\"`},
 		{"POST", "shop/maintenance", `{"allow":["::ffff:0:0/90"]}`, 400, `allow: must be IP addresses or ranges such as 10.0.0.0/8, got \"::ffff:0:0/90\"`},
 		{"POST", "shop/maintenance", `{"message":"x"} {}`, 400, "body: must be JSON"},

@@ -155,6 +155,31 @@ func TestTransports(t *testing.T) {
 	}
 }
 
+// TestSocketsAreCheckedApart has two apps on sockets, whose connections stay open: the
+// check of one must not be answered by the other.
+func TestSocketsAreCheckedApart(t *testing.T) {
+	dir := shortDir(t)
+	upstreams := ""
+	for i, status := range []int{http.StatusOK, http.StatusInternalServerError} {
+		socket := filepath.Join(dir, fmt.Sprint(i))
+		upstreams += " unix/" + serve(t, "unix", socket, func(s *http.Server) {
+			s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+			s.Protocols = new(http.Protocols)
+			s.Protocols.SetUnencryptedHTTP2(true)
+		})
+	}
+	s := run(t, "healthpool"+upstreams+" {\nhealth_uri /\nhealth_interval 10ms\nhealth_down_interval 10ms\ntransport http {\nversions h2c\n}\n}")
+	await(t, "ten checks of each", func() bool {
+		p := s.pool()
+		return min(len(p.Upstreams[0].History), len(p.Upstreams[1].History)) >= 10
+	})
+	for i, want := range []string{"healthy", "unhealthy"} {
+		if u := s.pool().Upstreams[i]; u.State != want || strings.Trim(u.History, u.History[:1]) != "" {
+			t.Errorf("%s is %s after %s, want %s", u.Address, u.State, u.History, want)
+		}
+	}
+}
+
 // TestStaticUpstreamsBeside checks that an owner who names upstreams in two places
 // is told which are used.
 func TestStaticUpstreamsBeside(t *testing.T) {

@@ -120,7 +120,7 @@ func host(addr caddy.NetworkAddress) string {
 }
 
 func through(addr caddy.NetworkAddress, transport func() http.RoundTripper) http.RoundTripper {
-	return throughProxy{transport: transport, host: host(addr), to: reverseproxy.DialInfo{
+	return throughProxy{transport: transport, host: addr.JoinHostPort(0), to: reverseproxy.DialInfo{
 		Upstream: &reverseproxy.Upstream{Dial: addr.String()},
 		Network:  addr.Network, Address: addr.JoinHostPort(0),
 		Host: addr.Host, Port: strconv.Itoa(int(addr.StartPort)),
@@ -132,7 +132,8 @@ func through(addr caddy.NetworkAddress, transport func() http.RoundTripper) http
 // client certificates are the same as for the real ones.
 type throughProxy struct {
 	transport func() http.RoundTripper
-	// host is the one of the upstream in a URL.
+	// host is what reverse_proxy has in the URLs of its requests, the path of a socket
+	// included: transports keep connections by it.
 	host string
 	to   reverseproxy.DialInfo
 }

@@ -34,7 +34,7 @@ func (o order) serve(w http.ResponseWriter, r *http.Request, name string) error 
 	if err != nil {
 		return err
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxOrder)
+	r.Body = http.MaxBytesReader(w, r.Body, intent.MaxSize)
 	wanted, err := o.read(r, p)
 	if err != nil {
 		return err
@@ -78,12 +78,6 @@ type Closing struct {
 	Allow []string `json:"allow"`
 }
 
-// Bounds of an order to close a pool.
-const (
-	maxOrder   = 64 << 10
-	maxMessage = 1000
-)
-
 func readMaintenance(r *http.Request, p *pool.Status) (intent.Intent, error) {
 	wanted := intent.Intent{Pool: p.Name, Since: time.Now().UTC()}
 	if r.Method == http.MethodDelete {
@@ -93,15 +87,17 @@ func readMaintenance(r *http.Request, p *pool.Status) (intent.Intent, error) {
 	if err := decode(r.Body, &m); err != nil {
 		return wanted, err
 	}
-	if len(m.Message) > maxMessage {
-		return wanted, apiError(http.StatusBadRequest, "message: must be at most %d bytes, got %d", maxMessage, len(m.Message))
+	if len(m.Message) > intent.MaxMessage {
+		return wanted, apiError(http.StatusBadRequest, "message: must be at most %d bytes, got %d", intent.MaxMessage, len(m.Message))
 	}
 	wanted.Message = m.Message
 	if m.Until != nil {
 		if !m.Until.After(time.Now()) {
 			return wanted, apiError(http.StatusBadRequest, "until: must be in the future, got %s", m.Until.Format(time.RFC3339))
 		}
-		wanted.Until = m.Until.UTC()
+		if wanted.Until = m.Until.UTC(); wanted.Until.Year() > 9999 {
+			return wanted, apiError(http.StatusBadRequest, "until: must be before the year 10000 (UTC), got %s", m.Until.Format(time.RFC3339))
+		}
 	}
 	var err error
 	wanted.Allow, err = prefixes(m.Allow)

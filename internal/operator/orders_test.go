@@ -9,12 +9,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/healthpool/caddy-healthpool/internal/intent"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
 // TestReadMaintenance checks what a body may be: one order, or nothing.
 func TestReadMaintenance(t *testing.T) {
-	padding := strings.Repeat(" ", maxOrder)
+	padding := strings.Repeat(" ", intent.MaxSize)
 	for _, tt := range []struct {
 		body   string
 		status int // 0 for an order
@@ -33,7 +34,7 @@ func TestReadMaintenance(t *testing.T) {
 		{padding + `{"message":"x"}`, http.StatusRequestEntityTooLarge},
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(tt.body))
-		r.Body = http.MaxBytesReader(httptest.NewRecorder(), r.Body, maxOrder)
+		r.Body = http.MaxBytesReader(httptest.NewRecorder(), r.Body, intent.MaxSize)
 		got, err := readMaintenance(r, &pool.Status{Name: "shop"})
 		refused, _ := errors.AsType[caddy.APIError](err)
 		if refused.HTTPStatus != tt.status || tt.status == 0 && (err != nil || got.Pool != "shop") {
