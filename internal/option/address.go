@@ -28,7 +28,7 @@ func Address(name, address string) (caddy.NetworkAddress, error) {
 		return none, fmt.Errorf("%s: must be an address such as app:8080, got %q: %w", name, address, err)
 	case addr.IsUnixNetwork() || addr.IsFdNetwork():
 		return addr, nil
-	case replaced == "", !strings.HasPrefix(addr.Network, "tcp"), strings.ContainsAny(addr.Host, "[]"):
+	case replaced == "", !strings.HasPrefix(addr.Network, "tcp"), strings.ContainsAny(addr.Host, `[]{}\`):
 		return none, fmt.Errorf("%s: must be an address such as app:8080 or unix//run/app.sock, got %q", name, address)
 	case strings.ContainsAny(addr.Host, "/? \t"):
 		return none, fmt.Errorf("%s: must be a host and a port without a path, got %q", name, address)
