@@ -204,7 +204,7 @@ type contents struct {
 }
 
 // read reads what is in the storage; nil if it cannot say what there is. What is no
-// intent is left out: an unreadable one must not keep all others from being heeded.
+// intent is unread: it must not keep all others from being heeded.
 func read(ctx context.Context, storage certmagic.Storage) (*contents, error) {
 	keys, err := list(ctx, storage)
 	if err != nil {
@@ -238,11 +238,18 @@ func (c *contents) load(ctx context.Context, storage certmagic.Storage, key stri
 	if err != nil {
 		return err
 	}
-	if i, ok := parse(text); ok && keyOf(i.Pool, i.Upstream) == key {
+	i, ok := parse(text)
+	if !ok {
+		return errSpoilt
+	}
+	if keyOf(i.Pool, i.Upstream) == key {
 		c.pages[key] = page{Intent: i}
 	}
 	return nil
 }
+
+// errSpoilt is for what is no intent. It may have been one, which nobody took back.
+var errSpoilt = errors.New("it is no drain and no maintenance")
 
 // parse reads an intent, if it is one that an operator can have ordered.
 func parse(text []byte) (i Intent, ok bool) {

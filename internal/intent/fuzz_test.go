@@ -25,7 +25,7 @@ func FuzzBook(f *testing.F) {
 		}
 		m, b := newMemory(), new(Book)
 		m.files[key] = text
-		b.sync(t, m)
+		_ = b.Sync(t.Context(), m) // it says so if that is nonsense
 		drained, closed := b.Of(pool)
 		if drain && closed != nil || !drain && drained != nil || len(drained) > 1 {
 			t.Fatalf("%q is another order: %v %v", text, drained, closed)
@@ -44,7 +44,7 @@ func FuzzBook(f *testing.F) {
 func (b *Book) checkOrders(t *testing.T, m *memory, pool, upstream string) {
 	t.Helper()
 	b.Put(Intent{Pool: pool, Since: time.Unix(1, 0), Maintenance: Maintenance{Message: "now"}})
-	b.sync(t, m)
+	_ = b.Sync(t.Context(), m)
 	if _, now := b.Of(pool); now == nil || now.Message != "now" {
 		t.Errorf("an order is not heeded: %v", now)
 	}

@@ -214,18 +214,24 @@ func TestBookKeepsWhatStorageRefuses(t *testing.T) {
 }
 
 // TestBookPassesOverNonsense: what is no intent in the storage is nobody's wish, and
-// keeps no other from being heeded.
+// keeps no other from being heeded; but one that was heeded before stands.
 func TestBookPassesOverNonsense(t *testing.T) {
 	m := newMemory()
-	var b Book
+	var b, other Book
 	b.Put(Intent{Pool: "shop", Upstream: "a:1"})
 	b.sync(t, m)
-	m.files[folder+"/broken.json"] = "{"
 	m.files[folder+"/moved.json"] = `{"pool":"shop","upstream":"b:1"}`
 	m.files[folder+"/x.lock"] = ""
 	b.sync(t, m)
 	if b.wants("shop") != "a:1" {
 		t.Errorf("wants %q", b.wants("shop"))
+	}
+	other.Put(Intent{Pool: "shop", Upstream: "c:1"})
+	other.sync(t, m)
+	m.files[folder+"/broken.json"] = "{"
+	m.files[keyOf("shop", "a:1")] = `{"pool":"sho`
+	if err := b.Sync(t.Context(), m); !errors.Is(err, errSpoilt) || b.wants("shop") != "a:1 c:1" {
+		t.Errorf("wants %q, error %v", b.wants("shop"), err)
 	}
 }
 
@@ -247,8 +253,8 @@ func TestBookBoundsStorage(t *testing.T) {
 		var other, b Book
 		tt.i.Pool = evil
 		other.Put(tt.i)
-		other.sync(t, m)
-		b.sync(t, m)
+		_ = other.Sync(t.Context(), m) // both say so of what they do not heed
+		_ = b.Sync(t.Context(), m)
 		if _, closed := b.Of(evil); (closed != nil) != tt.closed {
 			t.Errorf("%s: closed is %v", name, closed != nil)
 		}
