@@ -260,7 +260,7 @@ func (up PoolUpstream) spec(whole check.Spec) check.Spec {
 }
 
 // GetUpstreams returns the upstreams that r may be given now; with the
-// health_aware policy, only the two best. It waits while there is none, as hold
+// health_aware policy, only the best, or the two best. It waits while there is none, as hold
 // allows. It never fails: an error would make reverse_proxy fall back to static
 // upstreams.
 func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
@@ -272,7 +272,11 @@ func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Ups
 	case u.closedTo(r, rec):
 		return nil, nil
 	case u.ranked:
-		return rec.Offer(u.pool.Pick(r.Context(), &rec.Request)), nil
+		best, second := u.pool.Pick(r.Context(), &rec.Request)
+		if !u.refuses() {
+			second = nil
+		}
+		return rec.Offer(best, second), nil
 	}
 	usable := u.pool.Usable(r.Context(), &rec.Request)
 	out := make([]*reverseproxy.Upstream, len(usable))
@@ -280,6 +284,13 @@ func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Ups
 		out[i] = &reverseproxy.Upstream{Dial: up.Dial(), MaxRequests: up.MaxRequests}
 	}
 	return out, nil
+}
+
+// refuses reports whether reverse_proxy itself may have something against the best
+// upstream. If not, another would only cost: it looks each up under a lock of all.
+func (u *HealthPoolUpstreams) refuses() bool {
+	checks := u.proxy.HealthChecks
+	return u.proxy.CB != nil || checks != nil && checks.Passive != nil
 }
 
 // closedTo reports whether the pool is in maintenance, and not for the client of r.

@@ -31,6 +31,10 @@ type Record struct {
 	resends bool
 	// offered is what the source handed out last; the policy takes from it.
 	offered *offer
+	// first is room for the first of these; most requests need no other.
+	first offer
+	// repl is the replacer of the request, which stands deep in its context.
+	repl *caddy.Replacer
 	// body is that of the request, for whoever watches it.
 	body body
 }
@@ -55,28 +59,34 @@ func Of(r *http.Request) *Record {
 	return rec
 }
 
-// offer is the best upstream and the second best, in one piece of memory: fresh
-// for each attempt, because reverse_proxy writes to what it is given.
+// offer is what the source hands out for one attempt: the best upstream, and sometimes
+// the second best. It is fresh for each, because reverse_proxy writes to what it is given.
 type offer struct {
-	upstreams [2]reverseproxy.Upstream
-	list      [2]*reverseproxy.Upstream
-	members   [2]*pool.Member
+	best    reverseproxy.Upstream
+	list    [2]*reverseproxy.Upstream
+	members [2]*pool.Member
 }
 
-// Offer makes of the best upstream and the second best what the source hands out.
+// Offer makes of the best upstream, and of the second best if there is one, what the
+// source hands out.
 func (rec *Record) Offer(best, second *pool.Member) []*reverseproxy.Upstream {
 	if best == nil {
 		rec.offered = nil
 		return nil
 	}
-	o := &offer{members: [2]*pool.Member{best, second}}
-	rec.offered = o
-	n := 0
-	for ; n < len(o.members) && o.members[n] != nil; n++ {
-		o.upstreams[n].Dial = o.members[n].Dial()
-		o.list[n] = &o.upstreams[n]
+	o := &rec.first
+	if o.list[0] != nil {
+		o = new(offer)
 	}
-	return o.list[:n]
+	rec.offered = o
+	o.members = [2]*pool.Member{best, second}
+	o.best.Dial = best.Dial()
+	o.list[0] = &o.best
+	if second == nil {
+		return o.list[:1]
+	}
+	o.list[1] = &reverseproxy.Upstream{Dial: second.Dial()}
+	return o.list[:2]
 }
 
 // Offered reports whether upstreams is what was offered last.
@@ -110,6 +120,14 @@ func Replacer(r *http.Request) *caddy.Replacer {
 	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 }
 
+// replacer returns the replacer of r, the request of the record.
+func (rec *Record) replacer(r *http.Request) *caddy.Replacer {
+	if rec.repl == nil {
+		rec.repl = Replacer(r)
+	}
+	return rec.repl
+}
+
 // Client is the address of the client, as Caddy's trusted_proxies have it.
 func Client(r *http.Request) (netip.Addr, error) {
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
@@ -126,14 +144,14 @@ func (rec *Record) Enter(r *http.Request, p *pool.Pool, resends bool) {
 	rec.watchBody(r)
 	rec.Request.Enter(p)
 	rec.resends = resends
-	Replacer(r).Delete(statusCode)
+	rec.replacer(r).Delete(statusCode)
 }
 
 // Settle gives the attempt under way its verdict: the status of the upstream's own
 // response, whatever a handler makes of it. If the proxy of another upstream has
 // come since, there is none. It reports whether there was a response at all.
 func (rec *Record) Settle(r *http.Request) (answered bool) {
-	repl := Replacer(r)
+	repl := rec.replacer(r)
 	v, answered := repl.Get(statusCode)
 	if !rec.Sent() {
 		return answered
@@ -150,7 +168,7 @@ func (rec *Record) Settle(r *http.Request) (answered bool) {
 
 // answeredWith reports whether the latest response of an upstream had this status.
 func (rec *Record) answeredWith(r *http.Request, status int) bool {
-	v, _ := Replacer(r).Get(statusCode)
+	v, _ := rec.replacer(r).Get(statusCode)
 	return v == status
 }
 
@@ -158,6 +176,6 @@ func (rec *Record) answeredWith(r *http.Request, status int) bool {
 // passed on, or without any.
 func (rec *Record) AttemptFailed(r *http.Request) {
 	innocent := rec.Settle(r) || rec.Spoiled(r)
-	Replacer(r).Delete(statusCode)
+	rec.replacer(r).Delete(statusCode)
 	rec.Failed(innocent, rec.resends || r.Method == http.MethodGet)
 }
