@@ -99,11 +99,7 @@ func (o *shoppers) post(t *testing.T, path string) (status int, fate string, err
 func TestPOSTsOnce(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		t.Run(sig.String(), func(t *testing.T) {
-			ledger, err := os.OpenFile(filepath.Join(t.TempDir(), "ledger"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = ledger.Close() })
+			ledger := newLedger(t)
 			backends, addresses := startNotingBackends(t, 3, ledger)
 			caddy := newCaddy(t, "", toPool(addresses, "health_uri /healthz\nhealth_passes 1\nhealth_down_interval 100ms"))
 			caddy.start()
@@ -130,6 +126,17 @@ func TestPOSTsOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// newLedger returns an empty file to note in.
+func newLedger(t *testing.T) *os.File {
+	t.Helper()
+	ledger, err := os.OpenFile(filepath.Join(t.TempDir(), "ledger"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ledger.Close() })
+	return ledger
 }
 
 // startNotingBackends is startBackends with apps that note the orders that they process.

@@ -86,6 +86,12 @@ func churn(t *testing.T, caddy *peer, backends []*chaos.Backend, until time.Time
 		caddy.drain(drained)
 		caddy.send(http.MethodDelete, "/drain?upstream="+url.QueryEscape(drained))
 		caddy.awaitUpstream(drained, "healthy")
+		closed := "http://" + caddy.admin + "/healthpool/pools/" + dead + "/maintenance"
+		for _, method := range []string{http.MethodPost, http.MethodDelete} {
+			if status, body := caddy.ask(method, closed); status != http.StatusOK {
+				t.Errorf("%s of a maintenance: %d %s", method, status, body)
+			}
+		}
 	}
 }
 

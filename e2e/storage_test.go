@@ -43,8 +43,9 @@ type keeper struct {
 
 func newKeeper(t *testing.T) *keeper {
 	t.Helper()
-	var upstreams []string
-	for _, name := range []string{"one", "two"} {
+	names := []string{"one", "two"}
+	upstreams := make([]string, 0, len(names))
+	for _, name := range names {
 		a := newApp(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })
 		a.start(t)
 		upstreams = append(upstreams, a.address)

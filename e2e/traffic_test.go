@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -128,6 +130,22 @@ func getting(url string) inquiry {
 // posting sends a form, which is not to be sent twice.
 func posting(url string) inquiry {
 	return func(c *http.Client) (string, error) { return sendTo(c, http.MethodPost, url, "an order") }
+}
+
+// withNewConnection asks again if there was no answer at all: a server that gives way to another one closes connections
+// that are idle, or that it has not taken yet, and a client that uses one in that moment has to make another.
+func withNewConnection(ask inquiry) inquiry {
+	return func(c *http.Client) (string, error) {
+		const often = 3
+		body, err := ask(c)
+		for range often {
+			if none := new(url.Error); !errors.As(err, &none) || none.Timeout() {
+				break
+			}
+			body, err = ask(c)
+		}
+		return body, err
+	}
 }
 
 // sendTo returns the body of an answer; unless its status is 200, that is an error.
