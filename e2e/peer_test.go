@@ -111,7 +111,8 @@ func (p *peer) launch() {
 	}
 	defer func() { _ = log.Close() }() // the process has its own
 	p.cmd = exec.CommandContext(context.WithoutCancel(p.t.Context()), os.Args[0])
-	p.cmd.Env = append(os.Environ(), caddyConfig+"="+p.config(), "XDG_DATA_HOME="+p.dir, "XDG_CONFIG_HOME="+p.dir)
+	p.cmd.Env = append(os.Environ(), caddyConfig+"="+p.config(), "XDG_DATA_HOME="+p.dir, "XDG_CONFIG_HOME="+p.dir,
+		"GORACE=atexit_sleep_ms=0") // the race detector has a process wait for a second before it ends
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
