@@ -31,7 +31,7 @@ type ChaosRow struct {
 
 // measureChaos runs each scenario against each proxy, in turn.
 func (b *Bench) measureChaos(ctx context.Context) error {
-	for _, scenario := range chaos.Scenarios {
+	for _, scenario := range b.scenarios {
 		results := make([]chaos.Result, len(proxies))
 		for round := range b.rounds {
 			for i := range proxies {

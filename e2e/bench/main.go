@@ -17,8 +17,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -31,12 +29,34 @@ type Bench struct {
 	dir   string // for what lives as long as the run
 	caddy string // the binary, built with the plugin
 
-	rounds int // how often each chaos scenario runs against each proxy
-	pairs  int // how often two proxies are compared
-	load   time.Duration
-
+	scale
 	report Report
 }
+
+// scale is how much is measured.
+type scale struct {
+	scenarios []chaos.Scenario
+	rounds    int           // how often each scenario runs against each proxy
+	pairs     int           // how often two proxies are compared
+	load      time.Duration // how long each of these takes
+	sizes     []int         // numbers of upstreams
+	visitors  int           // who wait
+	probed    int           // upstreams that are checked
+	settle    time.Duration // until what is measured has become steady
+	watch     time.Duration // how long it is measured
+}
+
+var (
+	whole = scale{
+		scenarios: chaos.Scenarios, rounds: 3, pairs: 9, load: 3 * time.Second, sizes: []int{3, 1000, 10_000},
+		visitors: 10_000, probed: 10_000, settle: 25 * time.Second, watch: 30 * time.Second,
+	}
+	// small tells whether the benchmarks work.
+	small = scale{
+		scenarios: []chaos.Scenario{chaos.Scenarios[0].Faster(2)}, rounds: 1, pairs: 1, load: time.Second, sizes: []int{3},
+		visitors: 200, probed: 100, settle: 3 * time.Second, watch: 5 * time.Second,
+	}
+)
 
 // parts are what can be measured, in the order of the report.
 var parts = []struct {
@@ -58,13 +78,14 @@ func main() {
 }
 
 func run() error {
-	var b Bench
-	only := flag.String("only", "", "the parts to measure, with commas between; docs are not written then, but printed")
-	flag.IntVar(&b.rounds, "rounds", 3, "how often each chaos scenario runs")
-	flag.IntVar(&b.pairs, "pairs", 9, "how often two proxies are compared")
-	flag.DurationVar(&b.load, "load", 3*time.Second, "how long each throughput measurement takes")
+	b := Bench{scale: whole}
+	only := flag.String("only", "", "the part to measure; the report is printed then, not written to docs")
+	quick := flag.Bool("quick", false, "measure little, to see whether all works, and print the report")
 	flag.StringVar(&b.caddy, "caddy", "", "a Caddy with the plugin; by default one is built")
 	flag.Parse()
+	if *quick {
+		b.scale = small
+	}
 	b.report.Rounds, b.report.Pairs = b.rounds, b.pairs
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -75,25 +96,27 @@ func run() error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // temporary either way
 	b.dir = dir
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return err
-	}
 	if b.root, err = filepath.Abs(".."); err != nil {
 		return err
 	}
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
+	known := *only == ""
 	for _, part := range parts {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), part.name) {
+		if *only != "" && *only != part.name {
 			continue
 		}
+		known = true
 		log.Printf("== %s", part.name)
 		if err := part.measure(&b, ctx); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	if *only != "" {
+	if !known {
+		return fmt.Errorf("-only: no part is called %q", *only)
+	}
+	if *only != "" || *quick {
 		return b.report.print(os.Stdout)
 	}
 	return b.report.write(filepath.Join(b.root, "docs"))

@@ -16,6 +16,8 @@ type OutageRow struct {
 	Format string
 	Bytes  int // of the body
 	Rate   spread
+
+	AtLeast bool // wrk could not ask any faster
 }
 
 // asker is a kind of client, and who is to answer it.
@@ -72,7 +74,7 @@ func (b *Bench) measureOutage(ctx context.Context) error {
 }
 
 func (b *Bench) askAll(ctx context.Context, servers map[string]*server) error {
-	rates := make([][]float64, len(askers))
+	rates, limited := make([][]float64, len(askers)), make([]bool, len(askers))
 	for round := range b.pairs {
 		for i := range askers {
 			i := (i + round) % len(askers)
@@ -80,11 +82,12 @@ func (b *Bench) askAll(ctx context.Context, servers map[string]*server) error {
 			for _, header := range askers[i].headers {
 				args = append(args, "--header", header)
 			}
-			rate, err := wrk(ctx, servers[askers[i].config].url, b.load, !askers[i].grpc, args...)
+			speed, err := wrk(ctx, servers[askers[i].config].url, b.load, !askers[i].grpc, args...)
 			if err != nil {
 				return err
 			}
-			rates[i] = append(rates[i], rate)
+			rates[i] = append(rates[i], speed.rate)
+			limited[i] = limited[i] || speed.limited
 		}
 	}
 	for i, a := range askers {
@@ -92,7 +95,7 @@ func (b *Bench) askAll(ctx context.Context, servers map[string]*server) error {
 		if err != nil {
 			return err
 		}
-		row := OutageRow{Proxy: a.proxy, Format: a.format, Bytes: len(body), Rate: spreadOf(rates[i])}
+		row := OutageRow{Proxy: a.proxy, Format: a.format, Bytes: len(body), Rate: spreadOf(rates[i]), AtLeast: limited[i]}
 		log.Printf("%+v", row)
 		b.report.Outage = append(b.report.Outage, row)
 	}

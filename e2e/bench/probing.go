@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"time"
+	"strings"
 )
 
 // ProbingRow is what checks cost.
@@ -12,14 +12,9 @@ type ProbingRow struct {
 	Proxy  string
 	Check  string
 	Core   float64 // of one core
+	Checks float64 // per second, as the backend has seen them
 	Memory int64   // resident bytes
 }
-
-const (
-	probed       = 10000            // upstreams, each checked every 10 s
-	probeSettles = 25 * time.Second // until the first checks, which are spread, are over
-	probeTime    = 30 * time.Second
-)
 
 // measureProbing watches proxies that have nothing to do but checks.
 func (b *Bench) measureProbing(ctx context.Context) error {
@@ -35,8 +30,8 @@ func (b *Bench) measureProbing(ctx context.Context) error {
 		{"HAProxy", "haproxy.cfg", "http"},
 		{"Caddy", "caddy.Caddyfile", "http"},
 	} {
-		s := settings{Upstreams: withPort(loopback(probed), port), Check: one.check}
-		row, err := b.watchProbes(ctx, "probing/"+one.config, s)
+		s := settings{Upstreams: withPort(loopback(b.probed), port), Check: one.check}
+		row, err := b.watchProbes(ctx, backend, "probing/"+one.config, s)
 		if err != nil {
 			return fmt.Errorf("%s, %s: %w", one.proxy, one.check, err)
 		}
@@ -47,22 +42,51 @@ func (b *Bench) measureProbing(ctx context.Context) error {
 	return nil
 }
 
-func (b *Bench) watchProbes(ctx context.Context, config string, s settings) (row ProbingRow, err error) {
+func (b *Bench) watchProbes(ctx context.Context, backend *server, config string, s settings) (row ProbingRow, err error) {
 	proxy, err := b.serve(ctx, config, s)
 	if err != nil {
 		return row, err
 	}
 	defer proxy.stop()
-	if err := pause(ctx, probeSettles); err != nil {
+	if err := pause(ctx, b.settle); err != nil {
 		return row, err
 	}
 	before, err := proxy.use()
 	if err != nil {
 		return row, err
 	}
-	if err := pause(ctx, probeTime); err != nil {
+	seen, err := backend.seen(ctx, s.Check)
+	if err != nil {
+		return row, err
+	}
+	if err := pause(ctx, b.watch); err != nil {
 		return row, err
 	}
 	after, err := proxy.use()
-	return ProbingRow{Core: after.since(before), Memory: after.memory}, err
+	if err != nil {
+		return row, err
+	}
+	more, err := backend.seen(ctx, s.Check)
+	return ProbingRow{
+		Core: after.since(before), Memory: after.memory,
+		Checks: (more - seen) / after.at.Sub(before.at).Seconds(),
+	}, err
+}
+
+// seen is how many checks have reached the backend: connections, or requests if those are what checks are.
+func (s *server) seen(ctx context.Context, check string) (float64, error) {
+	text, err := asker{}.ask(ctx, s.url+"/-/status")
+	if err != nil {
+		return 0, err
+	}
+	// "server accepts handled requests" stands above them.
+	var accepts, handled, requests float64
+	_, numbers, _ := strings.Cut(string(text), "requests")
+	if _, err := fmt.Sscan(numbers, &accepts, &handled, &requests); err != nil {
+		return 0, fmt.Errorf("the backend's status %q: %w", text, err)
+	}
+	if check == "http" {
+		return requests, nil
+	}
+	return accepts, nil
 }

@@ -29,6 +29,8 @@ func start(ctx context.Context, dir, name string, args ...string) (*process, err
 	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	// Nothing outlives this program, whatever ends it.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // nginx would leave its workers otherwise
+	cmd.WaitDelay = 5 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -50,9 +50,6 @@ func (b *Bench) serve(ctx context.Context, config string, s settings) (*server, 
 	if s.Dir, err = os.MkdirTemp(b.dir, strings.ReplaceAll(config, "/", "-")+"-"); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(s.Dir, 0o755); err != nil { // workers have a user of their own
-		return nil, err
-	}
 	s.Listen, s.Admin = cmp.Or(s.Listen, freeAddress(ctx)), freeAddress(ctx)
 	file := filepath.Join(s.Dir, path.Base(config))
 	text, err := render(config, s)
@@ -61,7 +58,6 @@ func (b *Bench) serve(ctx context.Context, config string, s settings) (*server, 
 	}
 	err = errors.Join(
 		os.WriteFile(file, text, 0o600),
-		os.WriteFile(filepath.Join(s.Dir, "503.html"), []byte(s.Page), 0o644),
 		os.WriteFile(filepath.Join(s.Dir, "503.http"), httpOf(s.Page), 0o600),
 	)
 	if err != nil {

@@ -33,19 +33,13 @@ func median(values []float64) float64 {
 
 // measureThroughput compares pairs, in alternation, so that whatever else the machine does meets both.
 func (b *Bench) measureThroughput(ctx context.Context) error {
-	backend, port, err := b.backend(ctx)
-	if err != nil {
-		return err
-	}
-	defer backend.stop()
-	for _, n := range []int{3, 1000, 10000} {
+	for _, n := range b.sizes {
 		names, err := serveZone(ctx, loopback(n))
 		if err != nil {
 			return err
 		}
-		s := settings{Upstreams: withPort(loopback(n), port), Names: names.names, Port: port, Resolver: names.address}
-		for _, other := range []string{"static", "dynamic"} {
-			row, err := b.compare(ctx, "throughput/"+other+".Caddyfile", s)
+		for _, other := range []string{"static", "round_robin", "dynamic"} {
+			row, err := b.compare(ctx, "throughput/"+other+".Caddyfile", names)
 			if err != nil {
 				return fmt.Errorf("%d upstreams, %s: %w", n, other, err)
 			}
@@ -58,27 +52,32 @@ func (b *Bench) measureThroughput(ctx context.Context) error {
 	return nil
 }
 
-// compare runs ours and another at the same time, and loads them in turn.
-func (b *Bench) compare(ctx context.Context, config string, s settings) (row ThroughputRow, err error) {
-	ours, err := b.serve(ctx, "throughput/ours.Caddyfile", s)
-	if err != nil {
-		return row, err
-	}
-	defer ours.stop()
-	their, err := b.serve(ctx, config, s)
-	if err != nil {
-		return row, err
-	}
-	defer their.stop()
-	for _, one := range []*server{ours, their} {
-		if err := await(ctx, "an answer", func() bool { return answers(ctx, one.url, http.StatusOK) }); err != nil {
+// compare runs ours and another at the same time, each with a backend of its own that has room for all connections, and
+// loads them in turn.
+func (b *Bench) compare(ctx context.Context, config string, names *zone) (row ThroughputRow, err error) {
+	var servers [2]*server
+	for i, config := range []string{"throughput/ours.Caddyfile", config} {
+		backend, port, err := b.backend(ctx)
+		if err != nil {
 			return row, err
 		}
-		// Slow starts end, and each upstream has its connection.
-		if _, err := one.throughput(ctx, 4*b.load); err != nil {
+		defer backend.stop()
+		servers[i], err = b.serve(ctx, config, settings{
+			Upstreams: withPort(names.ips, port), Names: names.names, Port: port, Resolver: names.address,
+		})
+		if err != nil {
+			return row, err
+		}
+		defer servers[i].stop()
+		if err := await(ctx, "an answer", func() bool { return answers(ctx, servers[i].url, http.StatusOK) }); err != nil {
+			return row, err
+		}
+		// Slow starts end, and nearly all upstreams have their connection.
+		if _, err := servers[i].throughput(ctx, 4*b.load); err != nil {
 			return row, err
 		}
 	}
+	ours, their := servers[0], servers[1]
 	var ourRates, theirRates, rates, costs []float64
 	for i := range b.pairs {
 		pair := []*server{ours, their}
@@ -112,10 +111,10 @@ func (s *server) throughput(ctx context.Context, d time.Duration) (sample, error
 	if err != nil {
 		return sample{}, err
 	}
-	rate, err := wrk(ctx, s.url, d, false)
+	speed, err := wrk(ctx, s.url, d, false)
 	if err != nil {
 		return sample{}, err
 	}
 	after, err := s.use()
-	return sample{rate, (after.cpu - before.cpu).Seconds() / (rate * d.Seconds())}, err
+	return sample{speed.rate, (after.cpu - before.cpu).Seconds() / speed.requests}, err
 }

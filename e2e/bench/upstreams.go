@@ -43,6 +43,7 @@ const addressesPerName = 2500
 
 // zone is a name server that knows names with many addresses.
 type zone struct {
+	ips     []net.IP
 	names   []string
 	address string
 	servers []*dns.Server
@@ -52,7 +53,7 @@ type zone struct {
 // serveZone serves the addresses, under as many names as they need. Answers this long go over TCP.
 func serveZone(ctx context.Context, ips []net.IP) (*zone, error) {
 	records := make(map[string][]dns.RR)
-	z := new(zone)
+	z := &zone{ips: ips}
 	for i, ip := range ips {
 		name := fmt.Sprintf("upstreams%d.test.", i/addressesPerName)
 		if records[name] == nil {

@@ -32,9 +32,6 @@ type Waiting struct {
 }
 
 const (
-	visitors     = 10000
-	arriving     = 20 * time.Second // in which all of them come
-	waitingFor   = 30 * time.Second // how long they are watched
 	apps         = 2
 	visitorsStay = 3 * time.Minute // by then the last must be back
 )
@@ -46,7 +43,7 @@ func (b *Bench) measureWaiting(ctx context.Context) error {
 		return err
 	}
 	w := &b.report.Waiting
-	w.Visitors, w.Idle = visitors, idle
+	w.Visitors, w.Idle = b.visitors, idle
 	backends := make([]*chaos.Backend, apps)
 	var s settings
 	for i := range backends {
@@ -67,19 +64,19 @@ func (b *Bench) measureWaiting(ctx context.Context) error {
 		return err
 	}
 	w.Empty = before.memory
-	return w.watch(ctx, proxy, backends)
+	return w.watch(ctx, b.scale, proxy, backends)
 }
 
 // watch has visitors come, wait and return.
-func (w *Waiting) watch(ctx context.Context, proxy *server, backends []*chaos.Backend) error {
-	ctx, cancel := context.WithTimeout(ctx, arriving+waitingFor+visitorsStay)
+func (w *Waiting) watch(ctx context.Context, s scale, proxy *server, backends []*chaos.Backend) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.settle+s.watch+visitorsStay)
 	defer cancel()
 	crowd := &crowd{url: proxy.url}
 	var came sync.WaitGroup
-	for i := range visitors {
-		came.Go(func() { crowd.visit(ctx, time.Duration(i)*arriving/visitors) })
+	for i := range w.Visitors {
+		came.Go(func() { crowd.visit(ctx, time.Duration(i)*s.settle/time.Duration(w.Visitors)) })
 	}
-	if err := pause(ctx, arriving+5*time.Second); err != nil {
+	if err := pause(ctx, s.settle+5*time.Second); err != nil {
 		return err
 	}
 	polls := crowd.polls.Load()
@@ -87,7 +84,7 @@ func (w *Waiting) watch(ctx context.Context, proxy *server, backends []*chaos.Ba
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, waitingFor); err != nil {
+	if err := pause(ctx, s.watch); err != nil {
 		return err
 	}
 	after, err := proxy.use()
@@ -95,13 +92,13 @@ func (w *Waiting) watch(ctx context.Context, proxy *server, backends []*chaos.Ba
 		return err
 	}
 	w.Core, w.Memory = after.since(before), after.memory
-	w.Polls = float64(crowd.polls.Load()-polls) / waitingFor.Seconds()
+	w.Polls = float64(crowd.polls.Load()-polls) / s.watch.Seconds()
+	began := time.Now()
 	for _, backend := range backends {
 		if err := backend.Start(ctx); err != nil {
 			return err
 		}
 	}
-	began := time.Now()
 	came.Wait()
 	if lost := crowd.lost.Load(); lost != nil {
 		return fmt.Errorf("a visitor never came back: %w", *lost)
@@ -231,7 +228,7 @@ func (b *Bench) idleConnections(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	defer plain.stop()
-	for range visitors {
+	for range b.visitors {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(plain.url, "http://"))
 		if err != nil {
 			return 0, err
@@ -243,6 +240,9 @@ func (b *Bench) idleConnections(ctx context.Context) (int64, error) {
 		if _, err := conn.Read(make([]byte, 1)); err != nil {
 			return 0, err
 		}
+	}
+	if err := pause(ctx, b.settle); err != nil { // as long as ours has to settle
+		return 0, err
 	}
 	use, err := plain.use()
 	return use.memory, err

@@ -15,25 +15,43 @@ const connections = 32
 
 var (
 	perSecond = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
-	wrong     = regexp.MustCompile(`(?m)^\s*(Socket errors: .*|Non-2xx or 3xx responses: \d+)`)
+	requests  = regexp.MustCompile(`(\d+) requests in`)
+	otherwise = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)`)
+	broken    = regexp.MustCompile(`Socket errors: .*`)
 )
 
-// wrk returns how many requests per second a URL answers, and fails if answers are not what is expected.
-func wrk(ctx context.Context, url string, d time.Duration, errorsExpected bool, args ...string) (float64, error) {
+// speed is what wrk measured.
+type speed struct {
+	rate     float64 // answers per second
+	requests float64
+	limited  bool // whether wrk itself had nothing left to give
+}
+
+// wrk asks a URL for some whole seconds, and fails unless all answers are of the kind that is expected.
+func wrk(ctx context.Context, url string, d time.Duration, errorsExpected bool, args ...string) (s speed, err error) {
 	args = append([]string{
 		"--threads", "1", "--connections", strconv.Itoa(connections),
 		"--duration", fmt.Sprintf("%.0fs", d.Seconds()), "--timeout", "10s",
 	}, append(args, url)...)
-	out, err := exec.CommandContext(ctx, "wrk", args...).CombinedOutput()
-	if err != nil {
-		return 0, fmt.Errorf("wrk %s: %w\n%s", strings.Join(args, " "), err, out)
+	cmd := exec.CommandContext(ctx, "wrk", args...)
+	out, err := cmd.CombinedOutput()
+	said := func(what *regexp.Regexp) float64 {
+		found := what.FindSubmatch(out)
+		if found == nil {
+			return 0
+		}
+		number, _ := strconv.ParseFloat(string(found[1]), 64) // it consists of digits
+		return number
 	}
-	if bad := wrong.FindSubmatch(out); (bad != nil) != errorsExpected {
-		return 0, fmt.Errorf("wrk %s: not the answers that were expected:\n%s", strings.Join(args, " "), out)
+	s = speed{rate: said(perSecond), requests: said(requests)}
+	errors := 0.0
+	if errorsExpected {
+		errors = s.requests
 	}
-	rate := perSecond.FindSubmatch(out)
-	if rate == nil {
-		return 0, fmt.Errorf("wrk said no rate:\n%s", out)
+	if err != nil || s.rate == 0 || broken.Match(out) || said(otherwise) != errors {
+		return s, fmt.Errorf("wrk %s: not the answers that were expected (%w):\n%s", strings.Join(args, " "), err, out)
 	}
-	return strconv.ParseFloat(string(rate[1]), 64)
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	s.limited = used.Seconds() > 0.9*d.Seconds()
+	return s, nil
 }

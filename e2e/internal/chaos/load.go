@@ -92,14 +92,21 @@ func (r *Result) Count(match func(Answer) bool) int {
 // Errors counts what failed.
 func (r *Result) Errors() int { return r.Count(func(a Answer) bool { return a.Error != "" }) }
 
-// Late counts the answers that took more than a second.
-func (r *Result) Late() int { return r.Count(func(a Answer) bool { return a.Took > Late }) }
+// Late counts what did not fail, but took more than a second.
+func (r *Result) Late() int {
+	return r.Count(func(a Answer) bool { return a.Error == "" && a.Took > Late })
+}
 
-// Quantile is how long the answers took: all but a part of 1-q took no longer.
+// Quantile is how long what did not fail took: all but a part of 1-q took no longer.
 func (r *Result) Quantile(q float64) time.Duration {
-	took := make([]time.Duration, len(r.Answers))
-	for i, a := range r.Answers {
-		took[i] = a.Took
+	took := make([]time.Duration, 0, len(r.Answers))
+	for _, a := range r.Answers {
+		if a.Error == "" {
+			took = append(took, a.Took)
+		}
+	}
+	if len(took) == 0 {
+		return 0
 	}
 	slices.Sort(took)
 	return took[min(int(q*float64(len(took))), len(took)-1)]
