@@ -3,6 +3,7 @@ package healthpool
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type intents struct {
 	// mu keeps an older state of things from coming after a newer one.
 	mu     sync.Mutex
 	failed bool
+	spoilt []string // what the log has been told of
 }
 
 // books has what is known of each storage, across reloads.
@@ -72,7 +74,8 @@ func (i *intents) synced(err error) {
 	i.heed()
 }
 
-// tell tells the owner when the storage begins to fail, and when it is good again.
+// tell tells the owner when the storage begins to fail, when it is good again, and what
+// in it is spoilt.
 func (i *intents) tell(err error) {
 	switch failed := err != nil; {
 	case failed && !i.failed:
@@ -81,6 +84,13 @@ func (i *intents) tell(err error) {
 		i.app.logger.Info("storage works again; drains and maintenance are in step with it")
 	}
 	i.failed = err != nil
+	spoilt := i.Spoilt()
+	for _, key := range spoilt {
+		if !slices.Contains(i.spoilt, key) {
+			i.app.logger.Warn("what is in the storage is no drain and no maintenance; what is known of it here stands", zap.String("key", key))
+		}
+	}
+	i.spoilt = spoilt
 }
 
 // heed tells all pools what is wanted of them.

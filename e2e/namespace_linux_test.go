@@ -102,7 +102,7 @@ func unshare(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	switch {
-	case os.Geteuid() != 0 && (errors.Is(err, syscall.EPERM) || strings.Contains(string(out), forbidden)):
+	case errors.Is(err, syscall.EPERM) || strings.Contains(string(out), forbidden): // nor need root be allowed to, in a container
 		t.Logf("no network of one's own here, so TestWire has to do: %v", err)
 	case err != nil:
 		t.Errorf("%v\n%s", err, out)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -75,7 +76,7 @@ func (f *front) survives(t *testing.T, path string, x trouble) {
 	var u upstreamStatus
 	await(t, "the trouble is seen", func() bool {
 		u = f.upstream(f.third)
-		return u.State == x.state && strings.Contains(x.causes, u.Cause)
+		return u.State == x.state && slices.Contains(strings.Fields(x.causes), u.Cause)
 	})
 	t.Logf("%s: %s", u.Cause, u.Detail)
 	if x.breaks {

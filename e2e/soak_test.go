@@ -53,6 +53,12 @@ func TestSoak(t *testing.T) {
 	}
 	soak(3 * time.Second) // what is made at first use, and stays, is there now
 	before := caddy.footprint()
+	await(t, "what was before is gone", func() bool { // core ends it in the background
+		time.Sleep(2 * time.Second)
+		earlier := before
+		before = caddy.footprint()
+		return before.Goroutines == earlier.Goroutines && before.Files == earlier.Files
+	})
 	soak(length)
 	var after footprint
 	await(t, "all is given back", func() bool { after = caddy.footprint(); return after.within(before) })

@@ -2,7 +2,9 @@
 package badserver
 
 import (
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -38,15 +40,19 @@ func ListenAt(t testing.TB, network, address string, f func(net.Conn)) string {
 	return listener.Addr().String()
 }
 
-// Nobody is an address on which nothing listens.
+// Nobody is an address on which nothing listens. Its port is none that the system hands
+// out, so that nothing will.
 func Nobody(t testing.TB) string {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address); err == nil {
+			_ = listener.Close()
+			return address
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // Hang takes what comes, and says nothing.

@@ -46,6 +46,9 @@ func (rec *Record) Spoiled(r *http.Request) bool {
 	if rec.body.broken.Load() {
 		return true
 	}
+	if !httpguts.ValidHeaderFieldName(r.Method) { // a token, too; HTTP/2 brings any
+		return true
+	}
 	for name := range r.Trailer {
 		if !httpguts.ValidHeaderFieldName(name) {
 			return true

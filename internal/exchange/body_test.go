@@ -28,7 +28,7 @@ func TestSpoiled(t *testing.T) {
 		{"host with a space", "a b", "", http.NoBody, false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := &http.Request{Host: tt.host, Body: io.NopCloser(tt.body), Trailer: make(http.Header)}
+			r := &http.Request{Method: http.MethodGet, Host: tt.host, Body: io.NopCloser(tt.body), Trailer: make(http.Header)}
 			if tt.trailer != "" {
 				r.Trailer[tt.trailer] = nil
 			}
@@ -43,5 +43,14 @@ func TestSpoiled(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 		})
+	}
+}
+
+// TestSpoiledMethod: HTTP/2 lets in methods that no transport lets out.
+func TestSpoiledMethod(t *testing.T) {
+	for method, want := range map[string]bool{"GET": false, "M-SEARCH": false, "G T": true, "": true} {
+		if got := new(Record).Spoiled(&http.Request{Method: method, Host: "example.com"}); got != want {
+			t.Errorf("%q: got %v", method, got)
+		}
 	}
 }

@@ -24,6 +24,8 @@ type Book struct {
 	pages  map[string]page // by key
 	edits  int
 	loaded bool
+	// spoilt are the keys under which the storage has no intent, but may have had one.
+	spoilt []string
 }
 
 // page is what is known under one key: an intent, or that there is none.
@@ -94,6 +96,14 @@ func (b *Book) Loaded() bool {
 	return b.loaded
 }
 
+// Spoilt returns the keys under which the storage had no intent at the latest look, but
+// something else. What was known under them stands, since nobody took it back.
+func (b *Book) Spoilt() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.spoilt
+}
+
 // Sync tells the storage what it does not know of yet, and reads what others have
 // told it. What fails for one key stays as it was, and keeps no other from being told
 // or heeded.
@@ -137,11 +147,11 @@ func (b *Book) take(found *contents, before int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, p := range b.pages {
-		if p.pending || p.edit > before || slices.Contains(found.unread, key) {
+		if p.pending || p.edit > before || slices.Contains(found.unread, key) || slices.Contains(found.spoilt, key) {
 			found.pages[key] = p
 		}
 	}
-	b.pages = found.pages
+	b.pages, b.spoilt = found.pages, found.spoilt
 	b.loaded = b.loaded || len(found.unread) == 0
 }
 
@@ -196,15 +206,14 @@ func (p page) store(ctx context.Context, storage certmagic.Storage, key string) 
 	return nil
 }
 
-// contents is what is in a storage: its pages, and the keys of those that could not be
-// loaded.
+// contents is what is in a storage: its pages, the keys of those that could not be
+// loaded, and of those that are no intents.
 type contents struct {
-	pages  map[string]page
-	unread []string
+	pages          map[string]page
+	unread, spoilt []string
 }
 
-// read reads what is in the storage; nil if it cannot say what there is. What is no
-// intent is unread: it must not keep all others from being heeded.
+// read reads what is in the storage; nil if it cannot say what there is.
 func read(ctx context.Context, storage certmagic.Storage) (*contents, error) {
 	keys, err := list(ctx, storage)
 	if err != nil {
@@ -239,17 +248,14 @@ func (c *contents) load(ctx context.Context, storage certmagic.Storage, key stri
 		return err
 	}
 	i, ok := parse(text)
-	if !ok {
-		return errSpoilt
-	}
-	if keyOf(i.Pool, i.Upstream) == key {
+	switch {
+	case !ok:
+		c.spoilt = append(c.spoilt, key)
+	case keyOf(i.Pool, i.Upstream) == key:
 		c.pages[key] = page{Intent: i}
 	}
 	return nil
 }
-
-// errSpoilt is for what is no intent. It may have been one, which nobody took back.
-var errSpoilt = errors.New("it is no drain and no maintenance")
 
 // parse reads an intent, if it is one that an operator can have ordered.
 func parse(text []byte) (i Intent, ok bool) {

@@ -100,8 +100,14 @@ func readMaintenance(r *http.Request, p *pool.Status) (intent.Intent, error) {
 		}
 	}
 	var err error
-	wanted.Allow, err = prefixes(m.Allow)
-	return wanted, err
+	if wanted.Allow, err = prefixes(m.Allow); err != nil {
+		return wanted, err
+	}
+	// What is stored is longer than what was sent, and what is too long would not be read.
+	if text, err := json.Marshal(wanted); err != nil || len(text) > intent.MaxSize {
+		return wanted, apiError(http.StatusRequestEntityTooLarge, "body: must be at most %d bytes when it is stored, got %d", intent.MaxSize, len(text))
+	}
+	return wanted, nil
 }
 
 // decode reads the body of an order; an empty one leaves m as it is.

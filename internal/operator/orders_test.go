@@ -32,6 +32,7 @@ func TestReadMaintenance(t *testing.T) {
 		{`{"message":"` + padding + `"}`, http.StatusRequestEntityTooLarge},
 		{`{"message":"x"}` + padding, http.StatusRequestEntityTooLarge},
 		{padding + `{"message":"x"}`, http.StatusRequestEntityTooLarge},
+		{`{"allow":["::1"` + strings.Repeat(`,"::1"`, intent.MaxSize/10) + `]}`, http.StatusRequestEntityTooLarge}, // stored as ::1/128
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(tt.body))
 		r.Body = http.MaxBytesReader(httptest.NewRecorder(), r.Body, intent.MaxSize)

@@ -39,6 +39,10 @@ func BeApp() {
 	if address == "" {
 		return
 	}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1) // whoever started it is gone
+	}()
 	handler := newApp(os.Getenv(appName))
 	if os.Getenv(appLedger) != "" {
 		handler = noting(os.NewFile(ledgerFile, "ledger"), handler)

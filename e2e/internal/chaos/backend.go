@@ -38,6 +38,9 @@ func (b *Backend) Start(ctx context.Context) error {
 		cmd.ExtraFiles = []*os.File{b.Ledger}
 	}
 	cmd.Stderr = os.Stderr
+	if _, err := cmd.StdinPipe(); err != nil { // which closes when this process ends, whatever ends it
+		return err
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
