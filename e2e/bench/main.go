@@ -3,7 +3,7 @@
 //
 //	go -C e2e run ./bench
 //
-// It needs haproxy, nginx and wrk (in Debian: apt install haproxy nginx-light wrk), about 45 minutes, and a machine with
+// It needs haproxy, nginx and wrk (in Debian: apt install haproxy nginx-light wrk), about half an hour, and a machine with
 // nothing else to do. Everything stays on loopback.
 package main
 
@@ -48,7 +48,7 @@ type scale struct {
 
 var (
 	whole = scale{
-		scenarios: chaos.Scenarios, rounds: 3, pairs: 9, load: 3 * time.Second, sizes: []int{3, 1000, 10_000},
+		scenarios: chaos.Scenarios, rounds: 2, pairs: 7, load: 2 * time.Second, sizes: []int{3, 1000, 10_000},
 		visitors: 10_000, probed: 10_000, settle: 25 * time.Second, watch: 30 * time.Second,
 	}
 	// small tells whether the benchmarks work.
