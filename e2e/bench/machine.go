@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -27,7 +28,7 @@ func describeMachine(ctx context.Context, caddy string) (Machine, error) {
 	m := Machine{
 		Date:      time.Now().UTC().Format("2 January 2006"),
 		Processor: inFile("/proc/cpuinfo", `model name\s*: (.+)`),
-		Memory:    inFile("/proc/meminfo", `MemTotal:\s*(.+)`),
+		Memory:    gibibytes(inFile("/proc/meminfo", `MemTotal:\s*(\d+) kB`)),
 		Kernel:    "Linux " + inFile("/proc/sys/kernel/osrelease", `(\d+\.\d+\.\d+)`),
 		Cores:     runtime.NumCPU(),
 		Versions:  []string{runtime.Version()},
@@ -50,6 +51,14 @@ func describeMachine(ctx context.Context, caddy string) (Machine, error) {
 		m.Versions = append(m.Versions, program.name+" "+string(version[1]))
 	}
 	return m, nil
+}
+
+func gibibytes(kilobytes string) string {
+	n, err := strconv.Atoi(kilobytes)
+	if err != nil {
+		return kilobytes
+	}
+	return fmt.Sprintf("%.0f GiB", float64(n)/(1<<20))
 }
 
 // inFile returns what an expression captures in a file.

@@ -92,7 +92,7 @@ func worst(answers []chaos.Answer) []chaos.Answer {
 
 // plotThroughput shows our rate as a ratio to plain Caddy's, on a scale on which half is as far as twice.
 func plotThroughput(rows []ThroughputRow) []byte {
-	const width, line, left, least = 760, 34, 160, 0.5
+	const width, line, left, least = 760, 34, 185, 0.5
 	p := newPlot(width, line*len(rows)+30, "Requests per second, as ratio to plain Caddy")
 	most := 2.0
 	for _, row := range rows {

@@ -81,7 +81,7 @@ func preview(fl caddycmd.Flags, out, note io.Writer) error {
 		return err
 	}
 	if dir := fl.String("all"); dir != "" {
-		return previewAll(handlers, dir)
+		return previewAll(handlers, dir, note)
 	}
 	if len(handlers) > 1 {
 		_, _ = fmt.Fprintf(note, "This config has %d no_healthy_upstream; this is the first.\n", len(handlers))
@@ -227,13 +227,14 @@ func (w *written) Header() http.Header { return w.header }
 func (w *written) WriteHeader(int)     {}
 
 // previewAll writes every page in every language, and one answer in every format.
-func previewAll(handlers []*previewed, dir string) error {
+func previewAll(handlers []*previewed, dir string, note io.Writer) error {
 	for i, h := range handlers {
 		to := dir
 		if len(handlers) > 1 {
 			to = filepath.Join(dir, strconv.Itoa(i+1))
 		}
-		for name, s := range h.samples() {
+		samples := h.samples()
+		for name, s := range samples {
 			path := filepath.Join(to, name)
 			if err := os.MkdirAll(filepath.Dir(path), fs.FileMode(0o755)); err != nil {
 				return fmt.Errorf("all: %w", err)
@@ -242,6 +243,8 @@ func previewAll(handlers []*previewed, dir string) error {
 				return fmt.Errorf("all: %w", err)
 			}
 		}
+		first := filepath.Join(to, h.page.Languages()[0], "page.html")
+		_, _ = fmt.Fprintf(note, "%d answers are in %s; begin with %s\n", len(samples), to, first)
 	}
 	return nil
 }
