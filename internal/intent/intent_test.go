@@ -483,6 +483,39 @@ func TestSyncerOfSlowStorage(t *testing.T) {
 	new(Syncer).Stop() // without Start
 }
 
+// slow is a storage that takes its time to store.
+type slow struct{ *memory }
+
+func (s slow) Store(ctx context.Context, key string, value []byte) error {
+	time.Sleep(time.Second)
+	return s.memory.Store(ctx, key, value)
+}
+
+// TestSettleAmongOthers: however many times are just ending that looked before the order
+// came, it is the one after them that tells whether it is stored.
+func TestSettleAmongOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ending := make(chan struct{})
+		s := &Syncer{Book: new(Book), Storage: slow{newMemory()}, OnSync: func(error) { <-ending }}
+		s.Start()
+		defer s.Stop()
+		synctest.Wait()
+		s.now(s.next())
+		synctest.Wait() // two have looked, and not ended
+		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
+		go func() {
+			for range 2 {
+				ending <- struct{}{}
+				synctest.Wait() // whoever waited has seen it
+			}
+			close(ending)
+		}()
+		if !s.Settle(t.Context()) {
+			t.Error("the order is stored, and Settle says that it is not")
+		}
+	})
+}
+
 // TestSettleAfterStop: where nobody tells the storage, there is nothing to wait for.
 func TestSettleAfterStop(t *testing.T) {
 	settlesAtOnce := func(t *testing.T, s *Syncer) {

@@ -23,11 +23,13 @@ type Syncer struct {
 	cancel context.CancelFunc
 	asking sync.WaitGroup
 
-	// mu guards what follows; synced is closed and replaced after each time.
-	mu      sync.Mutex
-	timer   *time.Timer
-	stopped bool
-	synced  chan struct{}
+	// mu guards what follows; synced is closed and replaced after each time. Times may
+	// overlap: begun numbers them, ended is the latest that is over.
+	mu           sync.Mutex
+	timer        *time.Timer
+	stopped      bool
+	synced       chan struct{}
+	begun, ended int
 }
 
 // Start begins to keep them in step.
@@ -59,6 +61,8 @@ func (s *Syncer) turn() {
 		return
 	}
 	s.asking.Add(1)
+	s.begun++
+	turn := s.begun
 	s.mu.Unlock()
 	defer s.asking.Done()
 
@@ -70,6 +74,7 @@ func (s *Syncer) turn() {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ended = max(s.ended, turn)
 	close(s.synced)
 	s.synced = make(chan struct{})
 	switch {
@@ -88,25 +93,33 @@ const (
 	retry = 5 * time.Second
 )
 
-// now has the storage asked at once. It returns what is closed after that, or after
-// one time that is under way; nil if it is not asked any more, or not yet.
-func (s *Syncer) now() <-chan struct{} {
+// now has the storage asked at once. It returns what is closed after the next time that
+// is over; nil if that is the one that was asked for or a later one, or if it is not
+// asked any more, or not yet.
+func (s *Syncer) now(turn int) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.timer == nil || s.stopped {
+	if s.timer == nil || s.stopped || s.ended >= turn {
 		return nil
 	}
 	s.timer.Reset(0)
 	return s.synced
 }
 
+// next is the number of the first time that begins from now on.
+func (s *Syncer) next() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begun + 1
+}
+
 // Settle has the storage told at once, and waits until it is, ctx is done, or Stop is
 // called: after that, nobody tells it. It reports whether the storage knows of
 // everything.
 func (s *Syncer) Settle(ctx context.Context) bool {
-	const times = 2 // one may be under way already
-	for i := 0; i < times && s.pending(); i++ {
-		synced := s.now()
+	turn := s.next() // those under way may have looked before
+	for s.pending() {
+		synced := s.now(turn)
 		if synced == nil {
 			break
 		}
