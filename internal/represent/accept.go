@@ -2,29 +2,32 @@ package represent
 
 import "strings"
 
-// What is beyond these bounds of an Accept header is not read. Browsers send
-// some 150 bytes and ten ranges.
+// Bounds on how much of an Accept header is read; the rest is ignored. Browsers send about
+// 150 bytes and ten ranges.
 const (
 	maxAcceptBytes  = 8 << 10
 	maxAcceptRanges = 100
 )
 
-// The formats that Accept can choose, best first: the order decides between
-// equals.
+// The formats that Accept can choose. Of two that a client likes equally, the one that
+// comes first here wins.
 const (
-	html = iota
-	problem
-	json
-	markdown
-	text
-	xml
+	formatHTML = iota
+	formatProblem
+	formatJSON
+	formatMarkdown
+	formatText
+	formatXML
 	numFormats
 )
 
-var formats = [numFormats]Format{html: HTML, problem: Problem, json: JSON, markdown: Markdown, text: Text, xml: XML}
+var formats = [numFormats]Format{
+	formatHTML: HTML, formatProblem: Problem, formatJSON: JSON,
+	formatMarkdown: Markdown, formatText: Text, formatXML: XML,
+}
 
-// How closely a range names a format; the closest one decides (RFC 9110
-// §12.5.1), and none is zero.
+// How closely a media range names a format. The closest one decides (RFC 9110 §12.5.1).
+// The zero value means that no range names it.
 const (
 	byAny   = 1 + iota // */*
 	byType             // text/*
@@ -38,16 +41,16 @@ type weight struct {
 	q         int // thousandths
 }
 
-// accept is what all of an Accept header says.
+// accept is what the whole Accept header says.
 type accept struct {
 	weights [numFormats]weight
 
-	subresource bool // names a type that only an embedding page wants
-	foreign     bool // names another type that is not ours
+	subresource bool // it names a type that pages embed, such as image/png
+	foreign     bool // it names some other type that we don't have
 }
 
-// parseAccept reads the values of all Accept headers. What is malformed is
-// skipped: it would be harsh to answer an outage with a syntax error.
+// parseAccept reads the values of all Accept headers. It skips malformed ranges: during an
+// outage, a syntax error would help nobody.
 func parseAccept(values []string) accept {
 	var a accept
 	bytes, ranges := maxAcceptBytes, maxAcceptRanges
@@ -56,7 +59,7 @@ func parseAccept(values []string) accept {
 			if bytes <= 0 {
 				return a
 			}
-			// No further than allowed: a range that is cut off is lost.
+			// A range that does not end within the limit is ignored.
 			item, rest, whole := cutOutsideQuotes(v, ',', bytes)
 			if !whole {
 				return a
@@ -73,26 +76,29 @@ func parseAccept(values []string) accept {
 // claim is what a media range says about one format.
 type claim struct{ format, closeness int }
 
-// claims are the media ranges that say something about formats of ours.
+// claims are the media ranges that name formats we have.
 var claims = map[string][]claim{
 	"*/*":                      anyClaim,
 	"*":                        anyClaim, // what Java's HttpURLConnection sends
-	"text/*":                   {{html, byType}, {markdown, byType}, {text, byType}},
-	"application/*":            {{problem, byType}, {json, byType}, {xml, byType}},
-	"text/html":                {{html, byName}},
-	"application/xhtml+xml":    {{html, byName}},
-	"application/problem+json": {{problem, byName}},
-	"application/json":         {{json, byName}},
-	"application/problem+xml":  {{xml, byName}},
-	"application/xml":          {{xml, byAlias}},
-	"text/xml":                 {{xml, byAlias}},
-	"text/markdown":            {{markdown, byName}},
-	"text/plain":               {{text, byName}},
+	"text/*":                   {{formatHTML, byType}, {formatMarkdown, byType}, {formatText, byType}},
+	"application/*":            {{formatProblem, byType}, {formatJSON, byType}, {formatXML, byType}},
+	"text/html":                {{formatHTML, byName}},
+	"application/xhtml+xml":    {{formatHTML, byName}},
+	"application/problem+json": {{formatProblem, byName}},
+	"application/json":         {{formatJSON, byName}},
+	"application/problem+xml":  {{formatXML, byName}},
+	"application/xml":          {{formatXML, byAlias}},
+	"text/xml":                 {{formatXML, byAlias}},
+	"text/markdown":            {{formatMarkdown, byName}},
+	"text/plain":               {{formatText, byName}},
 }
 
-var anyClaim = []claim{{html, byAny}, {problem, byAny}, {json, byAny}, {markdown, byAny}, {text, byAny}, {xml, byAny}}
+var anyClaim = []claim{
+	{formatHTML, byAny}, {formatProblem, byAny}, {formatJSON, byAny},
+	{formatMarkdown, byAny}, {formatText, byAny}, {formatXML, byAny},
+}
 
-// add counts one media range in.
+// add takes one media range into account.
 func (a *accept) add(item string) {
 	name, params, _ := strings.Cut(item, ";")
 	name = strings.ToLower(strings.TrimSpace(name))
@@ -109,13 +115,13 @@ func (a *accept) add(item string) {
 	}
 }
 
-// addOther counts in a type that is none of ours by its name.
+// addOther takes a media type into account that is not in claims.
 func (a *accept) addOther(name string, q int) {
 	switch {
 	case strings.HasPrefix(name, "application/") && strings.HasSuffix(name, "+json"):
-		a.raise(problem, byAlias, q)
+		a.raise(formatProblem, byAlias, q)
 	case strings.HasPrefix(name, "application/") && strings.HasSuffix(name, "+xml"):
-		a.raise(xml, byAlias, q)
+		a.raise(formatXML, byAlias, q)
 	case isEmbedded(name):
 		a.subresource = true
 	default:
@@ -123,8 +129,8 @@ func (a *accept) addOther(name string, q int) {
 	}
 }
 
-// raise notes quality q for format f unless a closer range has spoken, or an
-// equally close one has said more.
+// raise sets the quality of format f to q, unless a closer range has set it already, or an
+// equally close one has set it higher.
 func (a *accept) raise(f, closeness, q int) {
 	w := &a.weights[f]
 	if closeness > w.closeness || closeness == w.closeness && q > w.q {
@@ -132,9 +138,9 @@ func (a *accept) raise(f, closeness, q int) {
 	}
 }
 
-// onlySubresources tells whether the header is that of an image, style, font,
-// script or media element of a browser without Fetch Metadata: such types and
-// perhaps */*, but nothing of ours.
+// onlySubresources reports whether the header looks like that of an image, style, font,
+// script or media element in a browser without Fetch Metadata: it names such types and
+// perhaps */*, but no format of ours.
 func (a *accept) onlySubresources() bool {
 	if !a.subresource || a.foreign {
 		return false
@@ -147,34 +153,30 @@ func (a *accept) onlySubresources() bool {
 	return true
 }
 
-// best returns the format with the highest quality. Between equals one that
-// was named goes before one that */* includes: the header of many programs is
-// "application/json, text/plain, */*", and they don't want a page. It reports
-// false when nothing is acceptable, or only */* made it so.
+// best returns the format with the highest quality. It reports false when no format is
+// acceptable, or only because of */*.
 func (a *accept) best() (Format, bool) {
-	found := -1
+	var best weight
+	found := 0
 	for f, w := range a.weights {
-		if w.q == 0 {
-			continue
-		}
-		if found < 0 || w.q > a.weights[found].q || w.q == a.weights[found].q && w.closeness > byAny && a.weights[found].closeness == byAny {
-			found = f
+		if w.isBetter(best) {
+			best, found = w, f
 		}
 	}
-	if found < 0 || a.weights[found].closeness == byAny {
-		return "", false
-	}
-	return formats[found], true
+	return formats[found], best.closeness > byAny
 }
 
-// takes tells whether the client accepts f: nothing it said excludes it.
-func (a *accept) takes(f Format) bool {
-	for i, w := range a.weights {
-		if formats[i] == f {
-			return w.q > 0 || w.closeness == 0 && !a.says()
-		}
-	}
-	return false
+// isBetter reports whether a client prefers a format with weight w to one with weight v
+// that comes before it. At equal quality, a named format wins over one that only */*
+// includes: many programs send "application/json, text/plain, */*", and don't want a page.
+func (w weight) isBetter(v weight) bool {
+	return w.q > v.q || w.q > 0 && w.q == v.q && w.closeness > byAny && v.closeness == byAny
+}
+
+// takes reports whether the client accepts the format. A header that says nothing accepts
+// all of them.
+func (a *accept) takes(format int) bool {
+	return a.weights[format].q > 0 || *a == accept{}
 }
 
 // first returns the first format that the client accepts at all.
@@ -187,13 +189,8 @@ func (a *accept) first() (Format, bool) {
 	return "", false
 }
 
-// says tells whether the header says anything.
-func (a *accept) says() bool {
-	return *a != accept{}
-}
-
-// isEmbedded tells whether a type is one that pages embed, which makes a body
-// other than that useless.
+// isEmbedded reports whether pages embed this media type. Whoever asks for it has no use
+// for a body of another type.
 func isEmbedded(name string) bool {
 	kind, _, _ := strings.Cut(name, "/")
 	switch kind {
@@ -208,8 +205,8 @@ func isEmbedded(name string) bool {
 	return false
 }
 
-// quality returns the weight among the parameters of a range in thousandths,
-// 1000 without one, and false if it is no number from 0 to 1.
+// quality returns the q parameter of a media range in thousandths, or 1000 if it has none.
+// It reports false if q is not a number from 0 to 1.
 func quality(params string) (int, bool) {
 	for params != "" {
 		var param string
@@ -222,8 +219,8 @@ func quality(params string) (int, bool) {
 	return 1000, true
 }
 
-// thousandths reads "0.8", "1", ".2" or "0." with at most three decimals that
-// count.
+// thousandths reads a number such as "0.8", "1", ".2" or "0.". Decimals after the third are
+// ignored.
 func thousandths(s string) (int, bool) {
 	whole, decimals, _ := strings.Cut(s, ".")
 	n := 0
@@ -242,8 +239,8 @@ func thousandths(s string) (int, bool) {
 	return n, n <= 1000
 }
 
-// cutOutsideQuotes splits s at the first sep that is in no quoted string, and
-// reports false if it would have to look further than limit.
+// cutOutsideQuotes splits s at the first sep that is not in a quoted string. It looks at no
+// more than limit bytes, and reports false if they are not enough.
 func cutOutsideQuotes(s string, sep byte, limit int) (before, after string, whole bool) {
 	quoted := false
 	for i := 0; i < len(s); i++ {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// protocol returns the format of a remote call, by what its client says it speaks;
-// empty for anything else.
+// protocol returns the format for a remote procedure call, by the protocol that the client
+// says it speaks. It is empty for any other request.
 func protocol(r *http.Request) Format {
 	name := essence(r.Header.Get("Content-Type"))
 	switch {
@@ -19,15 +19,27 @@ func protocol(r *http.Request) Format {
 		return GRPCWebText
 	case name != "application/connect" && is(name, "application/connect"):
 		return ConnectStream
-	case r.Header.Get("Connect-Protocol-Version") == "1",
-		r.Method == http.MethodGet && isConnectGet(r.URL):
+	case isConnectUnary(r, name):
 		return Connect
 	}
 	return ""
 }
 
-// isConnectGet tells whether a query is that of a unary call of Connect by GET, and
-// not just one that has a word in common with it.
+// isConnectUnary reports whether r is a unary Connect call. Connect-Protocol-Version is
+// optional, but application/proto is the type of no other protocol; application/json
+// without the header could be anybody's.
+func isConnectUnary(r *http.Request, contentType string) bool {
+	switch {
+	case r.Header.Get("Connect-Protocol-Version") == "1":
+		return true
+	case r.Method == http.MethodPost:
+		return contentType == "application/proto"
+	}
+	return r.Method == http.MethodGet && isConnectGet(r.URL)
+}
+
+// isConnectGet reports whether u is the address of a unary Connect call by GET. A query that
+// merely contains connect=v1 is not enough.
 func isConnectGet(u *url.URL) bool {
 	if !strings.Contains(u.RawQuery, "connect=v1") {
 		return false
@@ -36,9 +48,9 @@ func isConnectGet(u *url.URL) bool {
 	return q.Get("connect") == "v1" && q.Has("encoding") && q.Has("message")
 }
 
-// is tells whether a media type is base, or base with a message format, such as
-// application/grpc+proto. Of several types, which no client sends, it is none: the type
-// is that of the answer, and browsers would take the last.
+// is reports whether a media type is base, or base with a message format, such as
+// application/grpc+proto. A list of several types is neither. No client sends one, and
+// since the answer repeats the type, a browser could be made to use the last of the list.
 func is(name, base string) bool {
 	rest, ok := strings.CutPrefix(name, base)
 	return ok && (rest == "" || rest[0] == '+') && !strings.Contains(rest, ",")

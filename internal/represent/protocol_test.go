@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestChooseProtocol: a client of gRPC, gRPC-Web or Connect can read only what its
-// protocol has for a failure, whatever else it says.
+// TestChooseProtocol: a client of gRPC, gRPC-Web or Connect can read only the errors of its
+// own protocol, whatever else its headers say.
 func TestChooseProtocol(t *testing.T) {
 	for contentType, want := range map[string]Format{
 		"application/grpc":                    GRPC,
@@ -25,7 +25,10 @@ func TestChooseProtocol(t *testing.T) {
 		"application/grpc-web-texts":          Text,
 		"application/connect":                 Text,
 		"text/plain; x=application/grpc":      Text,
-		"application/proto":                   Text,
+		"application/proto":                   Connect,
+		"Application/Proto; charset=utf-8":    Connect,
+		"application/protobuf":                Text,
+		"application/proto+x":                 Text,
 		"application/grpc+x, text/html":       Text,
 		"application/connect+x,text/html":     Text,
 		"application/json; application/grpc ": Problem,
@@ -43,8 +46,8 @@ func TestChooseProtocol(t *testing.T) {
 	}
 }
 
-// TestChooseConnect: a unary call of Connect has an ordinary type, and says what it is
-// by a header, or by the address if it is a GET.
+// TestChooseConnect: a unary Connect call is recognised by its header, by the type
+// application/proto, or by the address if it is a GET.
 func TestChooseConnect(t *testing.T) {
 	for _, c := range []struct {
 		method, target, version, contentType string
@@ -56,6 +59,10 @@ func TestChooseConnect(t *testing.T) {
 		{"POST", "/a.B/C", "1", "application/grpc", GRPC},
 		{"POST", "/a.B/C", "2", "application/json", Problem},
 		{"POST", "/a.B/C", "", "application/json", Problem},
+		{"POST", "/a.B/C", "", "application/proto", Connect},
+		{"POST", "/a.B/C", "", "text/plain; x=application/proto", Text},
+		{"PUT", "/a.B/C", "", "application/proto", Text},
+		{"GET", "/a.B/C", "", "application/proto", Text},
 		{"POST", "/a.B/C?connect=v1", "", "application/json", Problem},
 		{"GET", "/a.B/C?connect=v1&encoding=json&message=%7B%7D", "", "", Connect},
 		{"GET", "/a.B/C?encoding=json&message=%7B%7D&connect=v1", "", "", Connect},

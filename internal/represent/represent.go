@@ -1,6 +1,5 @@
-// Package represent decides what kind of answer a client can use when there
-// is nothing to proxy to: a person gets a page, a program gets data, and an
-// image tag gets nothing but the status.
+// Package represent decides which kind of answer suits a client when no upstream can
+// answer: a person gets a page, a program gets data, and an image tag gets only the status.
 package represent
 
 import (
@@ -17,30 +16,29 @@ const (
 	HTML Format = "html"
 	// Problem is application/problem+json (RFC 9457).
 	Problem Format = "problem+json"
-	// JSON has the members of Problem under the name application/json, for
-	// clients that asked for nothing else.
+	// JSON is the same body as Problem with the type application/json, for clients that
+	// accept only that.
 	JSON Format = "json"
 	// XML is application/problem+xml (RFC 9457, Appendix B).
 	XML Format = "problem+xml"
-	// Markdown is for agents.
+	// Markdown is for AI agents.
 	Markdown Format = "markdown"
 	// Text is for terminals and logs.
 	Text Format = "text"
-	// GRPC is a response of gRPC without messages.
+	// GRPC is a gRPC error: a response with headers and no messages.
 	GRPC Format = "grpc"
-	// GRPCWeb and GRPCWebText are the same for browsers.
+	// GRPCWeb and GRPCWebText are the same error for gRPC-Web, in binary and in base64.
 	GRPCWeb     Format = "grpc-web"
 	GRPCWebText Format = "grpc-web-text"
-	// Connect is an error of a unary call of Connect, ConnectStream one of a
-	// stream.
+	// Connect is the error of a unary Connect call, ConnectStream that of a stream.
 	Connect       Format = "connect"
 	ConnectStream Format = "connect-stream"
-	// EventStream is a stream without events that has an EventSource connect
-	// again. Only owners who want it have it: see WantsEvents.
+	// EventStream is an empty event stream that makes an EventSource reconnect. Choose
+	// never returns it: it is an option of the site's owner, see WantsEvents.
 	EventStream Format = "event-stream"
-	// Bare is the status without a body, for what nobody reads: a script, an
-	// image, a WebSocket handshake. An image would even be drawn, and hide
-	// the error from the page that embeds it.
+	// Bare is the status without a body, where nobody reads one: scripts, images, WebSocket
+	// handshakes. A browser would even draw an image, and so hide the error from the page
+	// that embeds it.
 	Bare Format = "bare"
 )
 
@@ -51,9 +49,9 @@ func All() []Format {
 	}
 }
 
-// Choose returns the format that the client of r can use. What a browser says
-// about the destination of a request counts more than its Accept header, which
-// is much the same for all of them.
+// Choose returns the format for the client of r. Where a browser says what the response is
+// for (Sec-Fetch-Dest), that counts more than its Accept header, which differs little
+// between one kind of request and another.
 func Choose(r *http.Request) Format {
 	if f := protocol(r); f != "" {
 		return f
@@ -73,12 +71,11 @@ func Choose(r *http.Request) Format {
 	return fromAccept(r, dest)
 }
 
-// isDocument has the destinations where a person reads the response.
+// isDocument holds the values of Sec-Fetch-Dest with which a person reads the response.
 var isDocument = set("document", "iframe", "frame", "fencedframe", "object", "embed")
 
-// isSubresource has the destinations of which only the status is looked at.
-// A value in neither set says nothing, as the Fetch Metadata specification
-// wants it: servers ignore what they don't know.
+// isSubresource holds the values of Sec-Fetch-Dest with which only the status matters.
+// Values in neither set are ignored, as the Fetch Metadata specification requires.
 var isSubresource = set(
 	"audio", "audioworklet", "font", "image", "json", "manifest", "paintworklet",
 	"report", "script", "serviceworker", "sharedworker", "speculationrules",
@@ -93,11 +90,10 @@ func set(values ...string) map[string]bool {
 	return m
 }
 
-// isUpgrade tells whether r wants to turn its connection into something else.
-// HTTP/2 and 3 do it by extended CONNECT: net/http leaves :protocol among the
-// headers, quic-go puts it where the version of HTTP would be. An offer of h2c,
-// which curl and Java make along with any request, is none: they go on with
-// HTTP/1.1 and read the answer.
+// isUpgrade reports whether r asks to switch its connection to another protocol, such as
+// WebSocket. HTTP/2 and HTTP/3 use extended CONNECT for that: net/http keeps :protocol
+// among the headers, quic-go puts it into r.Proto. An offer of h2c does not count: curl and
+// Java add it to ordinary requests and read the HTTP/1.1 answer.
 func isUpgrade(r *http.Request) bool {
 	if r.Method == http.MethodConnect {
 		return len(r.Header[":protocol"]) > 0 || r.ProtoMajor >= 3 && !strings.HasPrefix(r.Proto, "HTTP/")
@@ -118,43 +114,43 @@ func fromAccept(r *http.Request, dest string) Format {
 	return fromHints(r, dest, a)
 }
 
-// fromHints chooses for a client that takes anything: code that runs in a
-// page or that sends JSON can use JSON, everything else is read by people.
+// fromHints chooses for a client whose Accept header names no format of ours. Scripts in a
+// page and clients that send JSON get JSON; anyone else is probably a person at a terminal.
 func fromHints(r *http.Request, dest string, a accept) Format {
 	isProgram := dest == "empty" || r.Header.Get("X-Requested-With") != "" || isJSON(r.Header.Get("Content-Type"))
-	if isProgram && a.takes(Problem) {
+	if isProgram && a.takes(formatProblem) {
 		return Problem
 	}
-	if a.takes(Text) {
+	if a.takes(formatText) {
 		return Text
 	}
 	if f, some := a.first(); some {
 		return f
 	}
-	// Nothing we have is acceptable. RFC 9110 lets a server send it anyway,
-	// and a few lines of text are what harms least.
+	// The client accepts nothing we have. RFC 9110 §12.5.1 lets a server answer anyway, and
+	// a few lines of text do the least harm.
 	return Text
 }
 
-// isJSON tells whether a media type, with or without parameters, is JSON.
+// isJSON reports whether a media type, with or without parameters, is JSON.
 func isJSON(contentType string) bool {
 	name := essence(contentType)
 	return name == "application/json" || strings.HasSuffix(name, "+json")
 }
 
-// essence is a media type without its parameters.
+// essence returns a media type in lower case and without its parameters.
 func essence(contentType string) string {
 	name, _, _ := strings.Cut(contentType, ";")
 	return strings.ToLower(strings.TrimSpace(name))
 }
 
-// WantsEvents tells whether r is that of an EventSource.
+// WantsEvents reports whether r comes from an EventSource.
 func WantsEvents(r *http.Request) bool {
 	return r.Method == http.MethodGet && hasToken(r.Header["Accept"], "text/event-stream")
 }
 
-// hasToken tells whether one of the comma-separated values of a header is
-// token, whatever parameters follow it.
+// hasToken reports whether token is one of the comma-separated values of a header, with or
+// without parameters.
 func hasToken(values []string, token string) bool {
 	for _, v := range values {
 		for part := range strings.SplitSeq(v, ",") {
