@@ -1,5 +1,5 @@
-// Package plain makes what others wrote fit to stand in a line of a log, a table or a
-// terminal.
+// Package plain writes text for people: it makes what others wrote safe to show on one
+// line of a log, a table or a terminal, and formats durations and lists.
 package plain
 
 import (
@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Line is s with a space for each white space, and with mark for all else that is not
-// seen: what moves a cursor, turns the text that follows around, or is no UTF-8.
+// Line returns s on one line: white space becomes spaces, and whatever cannot be seen
+// becomes mark, such as what moves a cursor, reverses the text after it, or is not UTF-8.
 func Line(s string, mark rune) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -22,7 +22,7 @@ func Line(s string, mark rune) string {
 	}, s)
 }
 
-// Short is a line of at most so many characters.
+// Short returns s on one line, cut to at most so many characters.
 func Short(s string, mark rune, most int) string {
 	enough := min(len(s), (most+1)*utf8.UTFMax)
 	line := []rune(Line(s[:enough], mark))
