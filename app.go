@@ -123,7 +123,7 @@ func (a *App) Pools() []pool.Status {
 // join returns the pool for the source u. Sources that are configured alike share
 // one, so that two sites with the same upstreams have one status and one queue.
 func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, sources []json.RawMessage) (*pool.Pool, error) {
-	whole := digest(*u, sources, proxy.Transport, trust(proxy.Transport))
+	whole := digest(*u, sources, proxy.Transport, hidden(proxy.Transport))
 	for _, j := range a.pools {
 		if j.digest == whole {
 			return j.Pool, nil

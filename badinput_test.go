@@ -120,6 +120,7 @@ var badGlobals = []badInput{
 	{" {\nmax_probes 0\n}", `max_probes: must be a number of at least 1, got "0", at Caddyfile:3`},
 	{" {\nmax_probes many\n}", `max_probes: must be a number of at least 1, got "many", at Caddyfile:3`},
 	{" {\nmax_probes 1\nmax_probes 2\n}", "max_probes: must be given once, but is already specified, at Caddyfile:4"},
+	{" {\nmax_probes 1\n}\nhealthpool {\nsync_interval off\n}", "healthpool: must be given once, but is already specified, at Caddyfile:5"},
 	{" {\nother 1\n}", `unrecognized option "other"; there are max_probes, sync_interval, at Caddyfile:3`},
 }
 
@@ -193,8 +194,8 @@ var badDirectives = []badInput{
 	{"healthpool a:1 b:1 a:1", `to: must name each upstream once, got "a:1" twice`},
 	{"healthpool a:1 tcp/a:1", `to: must name each upstream once, got "tcp/a:1" twice`},
 	{"healthpool a a:80", `to: must name each upstream once, got "a:80" twice`},
-	{"healthpool http://a", `to: must be an address without a scheme, got "http://a"; write "a"`},
-	{"healthpool https://a", `to: must be an address without a scheme, got "https://a"; write "a" and use transport http { tls }`},
+	{"healthpool http://a", `to: must be an address without a scheme, got "http://a"; write "a", and for TLS use transport http { tls }`},
+	{"healthpool https://a", `to: must be an address without a scheme, got "https://a"; write "a", and for TLS use transport http { tls }`},
 	{"healthpool a:1-3", `to: must have one port, not a range, got "a:1-3"`},
 	{"healthpool a:1 {\nto b:1\nto a:1\n}", `to: must name each upstream once, got "a:1" twice`},
 	{"healthpool unix//a.sock b:1 unix//a.sock", `to: must name each upstream once, got "unix//a.sock" twice`},
@@ -213,7 +214,7 @@ var badDirectives = []badInput{
 	{"healthpool a:1 {\nhealth_uri x\n}", `health_uri: must be a path that begins with /, got "x"`},
 	{"reverse_proxy {\ndynamic healthpool a:1\nhealth_uri /\n}", "health_uri: reverse_proxy does not check dynamic upstreams; move health_uri into dynamic healthpool"},
 	{"reverse_proxy {\ndynamic healthpool a:1\nhealth_port 90\n}", "health_port: reverse_proxy does not check dynamic upstreams; move health_port into dynamic healthpool"},
-	{"reverse_proxy {\ndynamic healthpool a:1\nhealth_interval 5s\n}", "health_*: reverse_proxy does not check dynamic upstreams; move health_* into dynamic healthpool"},
+	{"reverse_proxy {\ndynamic healthpool a:1\nhealth_interval 5s\n}", "health_*: reverse_proxy does not check dynamic upstreams; move health_uri and the other health_* options into dynamic healthpool"},
 	{"healthpool a:1 {\nname x\n}\nhealthpool /x b:1 {\nname x\n}", `name: must be one pool's alone, but "x" is configured in two ways`},
 	{"healthpool {env.NOT_SET}", `to: must be known at the start, so only global placeholders may be used, got "{env.NOT_SET}": evaluated placeholder {env.NOT_SET} is empty`},
 	{`healthpool "a b:80"`, `to: must be a host and a port without a path, got "a b:80"`},

@@ -293,9 +293,12 @@ var appOptions = option.Block[App]{
 //	    max_probes    <number>
 //	    sync_interval <duration>|off
 //	}
-func parseGlobal(d *caddyfile.Dispenser, _ any) (any, error) {
+func parseGlobal(d *caddyfile.Dispenser, earlier any) (any, error) {
 	a := new(App)
 	d.Next() // the name of the option
+	if earlier != nil {
+		return nil, d.Err("healthpool: must be given once, but is already specified")
+	}
 	if d.NextArg() {
 		return nil, d.Errf("healthpool: takes no value, only a block, got %q", d.Val())
 	}

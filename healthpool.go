@@ -167,10 +167,7 @@ func (u *HealthPoolUpstreams) Provision(ctx caddy.Context) error {
 	if err := u.loadSources(ctx); err != nil {
 		return err
 	}
-	if len(proxy.Upstreams) > 0 {
-		ctx.Logger().Warn("static upstreams beside dynamic healthpool are never used; move them into it",
-			zap.Int("upstreams", len(proxy.Upstreams)))
-	}
+	u.warn(ctx.Logger(), proxy)
 	u.watchPolicy(proxy)
 	app, err := appOf(ctx)
 	if err != nil {
@@ -179,6 +176,25 @@ func (u *HealthPoolUpstreams) Provision(ctx caddy.Context) error {
 	u.proxy = proxy
 	u.pool, err = app.join(u, proxy, written)
 	return err
+}
+
+// warn tells the owner what in the configuration of the proxy does not do what it looks
+// like.
+func (u *HealthPoolUpstreams) warn(logger *zap.Logger, proxy *reverseproxy.Handler) {
+	if n := len(proxy.Upstreams); n > 0 {
+		logger.Warn("static upstreams beside dynamic healthpool are never used; move them into it", zap.Int("upstreams", n))
+	}
+	if lb := proxy.LoadBalancing; lb != nil && lb.TryDuration > 0 {
+		logger.Warn("lb_try_duration delays every error page and maintenance page by as long; use hold and lb_retries instead",
+			zap.Duration("lb_try_duration", time.Duration(lb.TryDuration)))
+	}
+	for _, up := range u.Upstreams {
+		addr, err := option.Address(up.option(), up.Dial)
+		if err == nil && up.spec(u.Spec).HealthType == "tcp" && check.ForwardProxy(proxy.Transport, addr) != nil {
+			logger.Warn("requests go through a forward proxy, but checks that only connect do not; set health_uri", zap.String("upstream", up.Dial))
+			return
+		}
+	}
 }
 
 func (u *HealthPoolUpstreams) setDefaults() {
@@ -266,10 +282,9 @@ func (up PoolUpstream) spec(whole check.Spec) check.Spec {
 func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
 	rec := exchange.Of(r)
 	rec.Enter(r, u.pool, len(u.proxy.LoadBalancing.RetryMatch) > 0)
+	rec.Admitted = admits(u.pool, r)
 	switch {
-	case rec.Poll:
-		return nil, nil
-	case u.closedTo(r, rec):
+	case rec.Poll, !rec.Admitted && u.pool.Maintenance() != nil:
 		return nil, nil
 	case u.ranked:
 		best, second := u.pool.Pick(r.Context(), &rec.Request)
@@ -291,12 +306,6 @@ func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Ups
 func (u *HealthPoolUpstreams) refuses() bool {
 	checks := u.proxy.HealthChecks
 	return u.proxy.CB != nil || checks != nil && checks.Passive != nil
-}
-
-// closedTo reports whether the pool is in maintenance, and not for the client of r.
-func (u *HealthPoolUpstreams) closedTo(r *http.Request, rec *exchange.Record) bool {
-	rec.Admitted = admits(u.pool, r)
-	return !rec.Admitted && u.pool.Maintenance() != nil
 }
 
 // ResetCache is told that the attempt before failed and another is to follow.
@@ -322,14 +331,14 @@ func refuseCoreChecks(proxy *reverseproxy.Handler) error {
 	if proxy.HealthChecks == nil || proxy.HealthChecks.Active == nil {
 		return nil
 	}
-	name := "health_*"
+	name, what := "health_*", "health_uri and the other health_* options"
 	switch active := proxy.HealthChecks.Active; {
-	case active.URI != "":
-		name = "health_uri"
+	case active.URI != "", active.Path != "":
+		name, what = "health_uri", "health_uri"
 	case active.Port != 0:
-		name = "health_port"
+		name, what = "health_port", "health_port"
 	}
-	return fmt.Errorf("%s: reverse_proxy does not check dynamic upstreams; move %s into dynamic healthpool", name, name)
+	return fmt.Errorf("%s: reverse_proxy does not check dynamic upstreams; move %s into dynamic healthpool", name, what)
 }
 
 // Interface guards

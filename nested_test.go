@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -265,5 +266,113 @@ func TestPollThroughTwoPages(t *testing.T) {
 				checkPoll(t, s.poll("/", token), http.StatusNoContent)
 			}
 		})
+	}
+}
+
+// TestProxyInHandleErrors checks that requests to the fallback of a site are counted off:
+// with max_requests it would take none any more after a few.
+func TestProxyInHandleErrors(t *testing.T) {
+	fallback := newBackend(t, "fallback")
+	s := run(t, "no_healthy_upstream {\npass\n}\nreverse_proxy "+deadAddress(t)+`
+	handle_errors {
+		reverse_proxy {
+			dynamic healthpool {
+				upstream `+fallback.addr+` {
+					max_requests 2
+				}
+			}
+			lb_policy health_aware
+		}
+	}`)
+	s.awaitPool("up")
+	for range 5 {
+		if got := s.get("/"); got.body != "fallback" {
+			t.Fatalf("got %d %q", got.status, got.body)
+		}
+	}
+	await(t, "nothing is in flight", func() bool { return s.pool().Upstreams[0].InFlight == 0 })
+}
+
+// TestPoolWithinMulti has a source list the upstreams of a pool beside others, some of
+// which reverse_proxy itself takes to be down.
+func TestPoolWithinMulti(t *testing.T) {
+	bad, good := answering(t, http.StatusInternalServerError), newBackend(t, "good")
+	_, port, _ := strings.Cut(good.addr, ":")
+	s := run(t, fmt.Sprintf(`reverse_proxy {
+		dynamic multi {
+			healthpool %s
+			a 127.0.0.1 %s
+		}
+		lb_policy health_aware
+		fail_duration 1m
+		unhealthy_status 5xx
+	}`, bad.addr, port))
+	s.awaitPool("up")
+	failed := 0
+	for range 20 {
+		if got := s.get("/"); got.status == http.StatusInternalServerError {
+			failed++
+		}
+	}
+	if failed > 1 {
+		t.Errorf("%d requests were given to the bad one", failed)
+	}
+}
+
+// TestRetryGoesElsewhere checks that health_aware on static upstreams never tries one
+// again while there is another.
+func TestRetryGoesElsewhere(t *testing.T) {
+	app := newBackend(t, "app")
+	for name, around := range map[string]string{"alone": "", "with the page": "no_healthy_upstream\n"} {
+		t.Run(name, func(t *testing.T) {
+			s := run(t, around+"reverse_proxy "+deadAddress(t)+" "+app.addr+" {\nlb_policy health_aware\nlb_retries 1\n}")
+			for range 40 {
+				if got := s.get("/"); got.body != "app" {
+					t.Fatalf("got %d %q", got.status, got.body)
+				}
+			}
+		})
+	}
+}
+
+// TestForwardProxyIsPartOfThePool has two sites reach the same address through different
+// proxies: each is checked on its own way.
+func TestForwardProxyIsPartOfThePool(t *testing.T) {
+	good := newBackend(t, "by the good proxy")
+	site := func(name, proxy string) string {
+		return "handle /" + name + " {\nhealthpool app.invalid:80 {\nhealth_uri /\nhold off\ntransport http {\nnetwork_proxy url http://" + proxy + "\n}\n}\n}\n"
+	}
+	s := run(t, site("good", good.addr)+site("bad", deadAddress(t)))
+	await(t, "both are known", func() bool {
+		pools := s.pools()
+		return len(pools) == 2 && pools[0].State != pools[1].State && pools[0].Upstreams[0].LastCheck != nil && pools[1].Upstreams[0].LastCheck != nil
+	})
+	if got := s.get("/good"); got.body != "by the good proxy" {
+		t.Errorf("got %d %q", got.status, got.body)
+	}
+	if got := s.get("/bad"); got.status == http.StatusOK {
+		t.Errorf("got %d %q", got.status, got.body)
+	}
+}
+
+// TestWarnings checks that the owner is told what does not do what it looks like.
+func TestWarnings(t *testing.T) {
+	app := newBackend(t, "app")
+	s := run(t, `reverse_proxy `+deadAddress(t)+` {
+		dynamic healthpool `+app.addr+`
+		lb_try_duration 3s
+		transport http {
+			network_proxy url http://`+app.addr+`
+		}
+	}`)
+	s.awaitPool("up")
+	for _, message := range []string{
+		"static upstreams beside dynamic healthpool are never used; move them into it",
+		"lb_try_duration delays every error page and maintenance page by as long; use hold and lb_retries instead",
+		"requests go through a forward proxy, but checks that only connect do not; set health_uri",
+	} {
+		if lines := s.logged(said(message)); len(lines) != 1 {
+			t.Errorf("%q was logged %d times", message, len(lines))
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/fcgi"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,7 +122,7 @@ func TestHealthAwareOnStaticUpstreams(t *testing.T) {
 // TestTransports checks that requests and checks go the same way.
 func TestTransports(t *testing.T) {
 	secure, certificate := tlsBackend(t, "hello", nil)
-	socket := filepath.Join(shortDir(t), "app.sock")
+	socket := filepath.Join(shortDir(t), "App.sock") // upper case is another file
 	serve(t, "unix", socket, nil)
 	h2c := serve(t, "tcp", "127.0.0.1:0", func(s *http.Server) {
 		s.Protocols = new(http.Protocols)
@@ -133,6 +134,7 @@ func TestTransports(t *testing.T) {
 		{"TLS without verification", secure, transport("tls_insecure_skip_verify")},
 		{"socket", "unix/" + socket, ""},
 		{"h2c", h2c, transport("versions h2c")},
+		{"FastCGI", fastCGI(t), "transport fastcgi {\nroot /srv\n}"},
 	} {
 		for check, options := range map[string]string{"tcp": "", "http": "health_uri /"} {
 			t.Run(tt.name+" "+check, func(t *testing.T) {
@@ -221,6 +223,20 @@ func serve(t *testing.T, network, address string, configure func(*http.Server)) 
 	}
 	go runServer(t, server, listener)
 	t.Cleanup(func() { _ = server.Close() })
+	return listener.Addr().String()
+}
+
+// fastCGI runs an app that says hello over FastCGI and returns its address.
+func fastCGI(t *testing.T) string {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		_ = fcgi.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	}()
 	return listener.Addr().String()
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/healthpool/caddy-healthpool/internal/check"
 	"github.com/healthpool/caddy-healthpool/internal/option"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
@@ -57,7 +58,7 @@ func (r recruiter) member(addr caddy.NetworkAddress, up PoolUpstream) (pool.Memb
 	spec := up.spec(r.u.Spec)
 	c, err := spec.For(addr, func() http.RoundTripper { return r.proxy.Transport }) // it may be set after us
 	return pool.Member{
-		Key:      pool.Key{Address: dialString(addr), Check: digest(spec, r.proxy.Transport, trust(r.proxy.Transport))},
+		Key:      pool.Key{Address: dialString(addr), Check: digest(spec, r.proxy.Transport, hidden(r.proxy.Transport))},
 		HostPort: addr.JoinHostPort(0), Check: c,
 		Weight: max(up.Weight, 1), MaxRequests: up.MaxRequests, Backup: up.Backup,
 	}, err
@@ -102,7 +103,6 @@ func (u *HealthPoolUpstreams) addresses() ([]caddy.NetworkAddress, error) {
 		if err != nil {
 			return nil, err
 		}
-		addr.Host = strings.ToLower(addr.Host)
 		if seen[addr] {
 			return nil, fmt.Errorf("%s: must name each upstream once, got %q twice", up.option(), up.Dial)
 		}
@@ -139,6 +139,13 @@ func dialString(addr caddy.NetworkAddress) string {
 	return addr.String()
 }
 
+// hidden is what a transport does that its configuration does not tell any more: loading
+// its modules takes that away.
+func hidden(transport http.RoundTripper) string {
+	anywhere := caddy.NetworkAddress{Host: "upstream.invalid", StartPort: 80, EndPort: 80}
+	return fmt.Sprint(trust(transport), check.ForwardProxy(transport, anywhere))
+}
+
 // authorities are the sets of authorities that transports have trusted, each once: a
 // set tells nothing but whether it is equal to another.
 var authorities struct {
@@ -147,7 +154,7 @@ var authorities struct {
 }
 
 // trust is a number for the authorities that a transport trusts, 0 for those of the
-// system. Its configuration does not tell any more: loading a module takes that away.
+// system.
 func trust(transport http.RoundTripper) int {
 	t, ok := transport.(*reverseproxy.HTTPTransport)
 	if !ok || t.Transport == nil || t.Transport.TLSClientConfig == nil || t.Transport.TLSClientConfig.RootCAs == nil {

@@ -66,17 +66,28 @@ func (s *HealthAwareSelection) Select(upstreams reverseproxy.UpstreamPool, r *ht
 	}
 	rec.Selection = s
 	loads := s.loadsOf(upstreams)
-	best, _ := balance.Pick(len(upstreams), balance.Now(), func(i int) balance.Choice {
-		if !upstreams[i].Available() {
-			return balance.Choice{}
-		}
-		return balance.Choice{Load: loads[upstreams[i].Dial]}
-	})
+	best := pickAvailable(upstreams, loads, rec.FailedAt)
+	if best < 0 {
+		best = pickAvailable(upstreams, loads, func(*balance.Load) bool { return false })
+	}
 	if best < 0 {
 		return nil
 	}
 	rec.Begin(r.Context(), loads[upstreams[best].Dial])
 	return upstreams[best]
+}
+
+// pickAvailable returns the index of the best of the upstreams that are available and
+// not to be avoided; -1 is none.
+func pickAvailable(upstreams reverseproxy.UpstreamPool, loads map[string]*balance.Load, avoid func(*balance.Load) bool) int {
+	best, _ := balance.Pick(len(upstreams), balance.Now(), func(i int) balance.Choice {
+		load := loads[upstreams[i].Dial]
+		if avoid(load) || !upstreams[i].Available() {
+			return balance.Choice{}
+		}
+		return balance.Choice{Load: load}
+	})
+	return best
 }
 
 // loadsOf returns the loads of all the upstreams.

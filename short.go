@@ -52,7 +52,7 @@ func parseShort(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return nil, h.Err("dynamic: must not be given in healthpool, which is the source itself")
 	}
 	proxy.DynamicUpstreamsRaw = caddyconfig.JSONModuleObject(source, "source", "healthpool", nil)
-	setBalance(proxy)
+	setBalance(proxy, parts.retries)
 	route := caddyhttp.Route{HandlersRaw: []json.RawMessage{
 		caddyconfig.JSONModuleObject(page, "handler", "no_healthy_upstream", nil),
 		caddyconfig.JSONModuleObject(proxy, "handler", "reverse_proxy", nil),
@@ -64,7 +64,7 @@ func parseShort(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 }
 
 // setBalance sets what makes the most of the source, where the owner said nothing.
-func setBalance(proxy *reverseproxy.Handler) {
+func setBalance(proxy *reverseproxy.Handler, retriesGiven bool) {
 	if proxy.LoadBalancing == nil {
 		proxy.LoadBalancing = new(reverseproxy.LoadBalancing)
 	}
@@ -72,7 +72,7 @@ func setBalance(proxy *reverseproxy.Handler) {
 	if lb.SelectionPolicyRaw == nil {
 		lb.SelectionPolicyRaw = caddyconfig.JSONModuleObject(new(HealthAwareSelection), "policy", "health_aware", nil)
 	}
-	if lb.Retries == 0 && lb.TryDuration == 0 {
+	if !retriesGiven {
 		lb.Retries = shortRetries
 	}
 }
@@ -80,8 +80,11 @@ func setBalance(proxy *reverseproxy.Handler) {
 const shortRetries = 5
 
 // shortParts are the short form taken apart: the tokens of each directive that it
-// stands for.
-type shortParts struct{ page, source, proxy []caddyfile.Token }
+// stands for, and whether the owner said how often to retry.
+type shortParts struct {
+	page, source, proxy []caddyfile.Token
+	retries             bool
+}
 
 // splitShort takes the short form apart. What is not ours is for reverse_proxy.
 func splitShort(d *caddyfile.Dispenser) (parts shortParts, err error) {
@@ -108,6 +111,7 @@ func splitShort(d *caddyfile.Dispenser) (parts shortParts, err error) {
 		case appOptions[name] != nil:
 			return parts, d.Errf("%s: must be given in the global option healthpool", name)
 		default:
+			parts.retries = parts.retries || name == "lb_retries" || name == "lb_try_duration"
 			theirs = append(theirs, segment...)
 		}
 	}

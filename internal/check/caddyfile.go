@@ -46,6 +46,9 @@ func (s *Spec) parseHeaders(d *tokens) error {
 		}
 		s.HealthHeaders[field] = append(s.HealthHeaders[field], values...)
 	}
+	if len(s.HealthHeaders) == 0 {
+		return d.Err("health_headers: must be a block of fields and values, got none")
+	}
 	return nil
 }
 

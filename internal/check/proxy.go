@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -165,6 +166,25 @@ func plainHTTP1(transport http.RoundTripper) bool {
 	return ok && !t.TLSEnabled() && !slices.Contains(t.Versions, "h2c") && !slices.Contains(t.Versions, "3")
 }
 
+// ForwardProxy is the URL of the proxy through which transport reaches addr; nil means
+// directly.
+func ForwardProxy(transport http.RoundTripper, addr caddy.NetworkAddress) *url.URL {
+	t, ok := transport.(*reverseproxy.HTTPTransport)
+	if !ok || t.Transport == nil || t.Transport.Proxy == nil {
+		return nil
+	}
+	asked := url.URL{Scheme: "http", Host: host(addr)}
+	if t.TLSEnabled() {
+		asked.Scheme = "https"
+	}
+	r := (&http.Request{Method: http.MethodGet, URL: &asked}).WithContext(checkContext(context.Background()))
+	via, err := t.Transport.Proxy(r)
+	if err != nil {
+		return nil // requests will fail in the same way
+	}
+	return via
+}
+
 // dial connects as the transport would, with TLS if that would.
 func dial(ctx context.Context, transport http.RoundTripper, network, address string) (net.Conn, error) {
 	t, ok := transport.(*reverseproxy.HTTPTransport)
@@ -197,10 +217,12 @@ func speaksTLS(t *reverseproxy.HTTPTransport, address string) bool {
 	return !slices.Contains(t.TLS.ExceptPorts, port)
 }
 
-// checkContext adds what transports expect of every request: a replacer, and the
-// client to announce with the PROXY protocol, who is Caddy itself here.
+// checkContext adds what transports expect of every request: a replacer, a server
+// (FastCGI asks it what to log), and the client to announce with the PROXY protocol,
+// who is Caddy itself here.
 func checkContext(ctx context.Context) context.Context {
 	ctx = context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
+	ctx = context.WithValue(ctx, caddyhttp.ServerCtxKey, new(caddyhttp.Server))
 	return context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{
 		proxyInfoKey: reverseproxy.ProxyProtocolInfo{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")},
 	})

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/healthpool/caddy-healthpool/internal/health"
 	"github.com/healthpool/caddy-healthpool/internal/option"
@@ -216,6 +217,9 @@ func (s *Spec) validateHTTP() error {
 	var errs []error
 	if _, err := url.ParseRequestURI(s.HealthURI); err != nil || !strings.HasPrefix(s.HealthURI, "/") {
 		errs = append(errs, fmt.Errorf("health_uri: must be a path that begins with /, got %q", s.HealthURI))
+	}
+	if m := s.HealthMethod; m != "" && !httpguts.ValidHeaderFieldName(m) { // both are tokens
+		errs = append(errs, fmt.Errorf("health_method: must be a method such as GET, got %q", m))
 	}
 	if c := s.HealthStatus; c != 0 && !option.IsStatus(c) {
 		errs = append(errs, fmt.Errorf("health_status: must be a status such as 200 or a class such as 2xx, got %d", c))

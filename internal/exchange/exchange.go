@@ -35,9 +35,11 @@ func Watch(w http.ResponseWriter, r *http.Request) *Exchange {
 	return x
 }
 
-// End closes what is under way still, even if a broken response panics.
+// End closes what is under way still, even if a broken response panics. A proxy that
+// comes after it, in handle_errors, is no longer watched.
 func (x *Exchange) End() {
 	x.Done("")
+	x.Watched = false
 	if x.outer != nil {
 		caddyhttp.SetVar(x.request.Context(), recordKey, x.outer)
 	}

@@ -67,6 +67,13 @@ type offer struct {
 	members [2]*pool.Member
 }
 
+func (o *offer) len() int {
+	if o.list[1] == nil {
+		return 1
+	}
+	return 2
+}
+
 // Offer makes of the best upstream, and of the second best if there is one, what the
 // source hands out.
 func (rec *Record) Offer(best, second *pool.Member) []*reverseproxy.Upstream {
@@ -82,16 +89,16 @@ func (rec *Record) Offer(best, second *pool.Member) []*reverseproxy.Upstream {
 	o.members = [2]*pool.Member{best, second}
 	o.best.Dial = best.Dial()
 	o.list[0] = &o.best
-	if second == nil {
-		return o.list[:1]
+	if second != nil {
+		o.list[1] = &reverseproxy.Upstream{Dial: second.Dial()}
 	}
-	o.list[1] = &reverseproxy.Upstream{Dial: second.Dial()}
-	return o.list[:2]
+	return o.list[:o.len()]
 }
 
-// Offered reports whether upstreams is what was offered last.
+// Offered reports whether upstreams is what was offered last, and not a list of which
+// that is only a part.
 func (rec *Record) Offered(upstreams reverseproxy.UpstreamPool) bool {
-	return rec.offered != nil && len(upstreams) > 0 && upstreams[0] == rec.offered.list[0]
+	return rec.offered != nil && len(upstreams) > 0 && len(upstreams) == rec.offered.len() && upstreams[0] == rec.offered.list[0]
 }
 
 // TakeOffered takes the first of the offered upstreams that reverse_proxy itself
@@ -102,7 +109,11 @@ func (rec *Record) TakeOffered(ctx context.Context, upstreams reverseproxy.Upstr
 	if i < 0 {
 		i = slices.IndexFunc(upstreams, func(up *reverseproxy.Upstream) bool { return !up.Full() })
 	}
-	if i < 0 || !rec.BeginAt(ctx, rec.offered.members[i]) {
+	if i < 0 {
+		rec.Decline()
+		return nil
+	}
+	if !rec.BeginAt(ctx, rec.offered.members[i]) {
 		return nil
 	}
 	return upstreams[i]

@@ -34,6 +34,9 @@ func Report(p *pool.Pool, logger *zap.Logger, events *Events) {
 	}
 	measure(o)
 	o.OnSource = func(source string, err error) { logSource(logger, source, err) }
+	o.OnRefused = func(source string, err error) {
+		logger.Warn("source lists what cannot be used; that is left out", zap.String("source", source), zap.Error(err))
+	}
 	o.OnIntent = func(upstream string, on bool) { logIntent(logger, upstream, on) }
 }
 

@@ -8,19 +8,16 @@ import (
 )
 
 // Address reads the address of one upstream: exactly one socket. Placeholders in
-// it are replaced now, once and for all.
+// it are replaced now, once and for all. Hosts are the same in upper and lower case;
+// paths of sockets are not.
 func Address(name, address string) (caddy.NetworkAddress, error) {
 	var none caddy.NetworkAddress
 	replaced, err := caddy.NewReplacer().ReplaceOrErr(address, true, true)
 	if err != nil {
 		return none, fmt.Errorf("%s: must be known at the start, so only global placeholders may be used, got %q: %w", name, address, err)
 	}
-	if scheme, rest, found := strings.Cut(replaced, "://"); found {
-		advice := ""
-		if scheme == "https" {
-			advice = " and use transport http { tls }"
-		}
-		return none, fmt.Errorf("%s: must be an address without a scheme, got %q; write %q%s", name, address, rest, advice)
+	if _, rest, found := strings.Cut(replaced, "://"); found {
+		return none, fmt.Errorf("%s: must be an address without a scheme, got %q; write %q, and for TLS use transport http { tls }", name, address, rest)
 	}
 	addr, err := caddy.ParseNetworkAddressWithDefaults(replaced, "tcp", 80)
 	switch {
@@ -37,5 +34,6 @@ func Address(name, address string) (caddy.NetworkAddress, error) {
 	case addr.StartPort == 0:
 		return none, fmt.Errorf("%s: must have a port from 1 to 65535, got %q", name, address)
 	}
+	addr.Host = strings.ToLower(addr.Host)
 	return addr, nil
 }

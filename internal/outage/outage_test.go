@@ -163,3 +163,11 @@ func TestIsLong(t *testing.T) {
 		}
 	}
 }
+
+// TestIsLongOnlyReads: what earlier outages lasted is shared by all requests.
+func TestIsLongOnlyReads(t *testing.T) {
+	shared := []time.Duration{time.Minute, time.Hour}
+	if IsLong(time.Minute, shared[:1]) || shared[1] != time.Hour {
+		t.Errorf("shared: %v", shared)
+	}
+}

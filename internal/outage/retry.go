@@ -42,8 +42,11 @@ func Estimate(age time.Duration, earlier []time.Duration, nextCheck time.Duratio
 // IsLong reports whether an outage of this age is longer than others: no restart
 // takes that long.
 func IsLong(age time.Duration, earlier []time.Duration) bool {
-	const usual = 2 * time.Minute
-	return age > max(usual, slices.Max(append(earlier, 0)))
+	usual := 2 * time.Minute
+	for _, lasted := range earlier {
+		usual = max(usual, lasted)
+	}
+	return age > usual
 }
 
 // Seconds rounds a duration up to whole seconds, at least one, because headers

@@ -94,7 +94,7 @@ func (u *Upstream) comeBack() {
 	u.load.Forget()
 	u.strikes.Store(0)
 	u.doubts.Store(0)
-	if u.lenient() { // requests have waited for it
+	if u.lenient() || u.held() { // requests have waited for it
 		u.window.Store(firstWindow)
 	}
 	u.upSince.Store(balance.Now() | 1) // 0 stands for never

@@ -38,8 +38,9 @@ func (p *Pool) judge(m *Member, status int, latency time.Duration) {
 		p.strike(m, cause.UnexpectedStatus, func() string { return fmt.Sprintf(", the last with status %d", status) })
 	case p.Latency > 0 && latency >= p.Latency:
 		p.strike(m, cause.UnexpectedStatus, func() string { return fmt.Sprintf(", the last took %v", latency.Round(time.Millisecond)) })
-	case m.strikes.Load() != 0:
+	case m.strikes.Load() != 0 || m.doubts.Load() != 0:
 		m.strikes.Store(0)
+		m.doubts.Store(0)
 	}
 }
 

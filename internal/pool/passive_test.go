@@ -238,3 +238,16 @@ func TestUnwatchedRequestsEjectNobody(t *testing.T) {
 		}
 	})
 }
+
+// TestSuccessEndsDoubts: they do not count with those that come after it.
+func TestSuccessEndsDoubts(t *testing.T) {
+	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
+		fade(p, 4, true)
+		serve(p, 0, 1, 200)
+		time.Sleep(time.Second) // its check passes
+		serve(p, 0, 1, 500)
+		if got := states(p); got != "hhh" {
+			t.Errorf("got %s after one failure since the last success", got)
+		}
+	})
+}

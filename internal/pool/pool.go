@@ -53,14 +53,16 @@ type Options struct {
 	Refresh time.Duration
 	Grace   time.Duration
 	// OnTransition is told of each change of an upstream, OnState of each
-	// change of the pool, OnSource of each source that turns good or bad, and
+	// change of the pool, OnSource of each source that turns good or bad, OnRefused
+	// of what sources list that cannot be used, and
 	// OnIntent of each upstream that is drained, or no more, and of the pool,
 	// without an upstream, that is closed or opened. OnProbe is told how long each
 	// check took, OnHold how the waiting of each request that was held ended. All
-	// may be nil, and are called only while the pool runs.
+	// may be nil, and are called only while the pool runs, but for OnHold.
 	OnTransition func(Transition)
 	OnState      func(State)
 	OnSource     func(source string, err error)
+	OnRefused    func(source string, err error)
 	OnIntent     func(upstream string, on bool)
 	OnProbe      func(time.Duration)
 	OnHold       func(Outcome)
@@ -107,8 +109,9 @@ type Pool struct {
 	began time.Time
 	// attendant makes checks for those who wait through a reload.
 	attendant atomic.Pointer[Prober]
-	// running is whether a running config reports what changes here.
-	running atomic.Bool
+	// running is whether a running config reports what changes here; started whether
+	// any ever did.
+	running, started atomic.Bool
 	// closed is set while the pool is in maintenance; opened is when it last ended
 	// (of time.UnixNano).
 	closed atomic.Pointer[intent.Intent]
@@ -177,6 +180,7 @@ func (p *Pool) Start(b *Prober) {
 	p.mu.Lock()
 	p.prober = b
 	p.running.Store(true)
+	p.started.Store(true)
 	for _, m := range p.members {
 		p.check(m, b)
 	}
@@ -191,6 +195,9 @@ func (p *Pool) Start(b *Prober) {
 func (p *Pool) Stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.prober == nil {
+		return
+	}
 	p.running.Store(false)
 	p.prober = nil
 	p.unbind()
@@ -271,11 +278,32 @@ func (p *Pool) report(t *Transition) {
 	}
 }
 
-// reportHold tells the owner how the waiting of a request ended. Requests may come
-// before the pool runs, while OnHold is still being set.
+// reportHold tells the owner how the waiting of a request ended, even one that waited
+// through a reload. Requests may come before Start, while OnHold is still being set.
 func (p *Pool) reportHold(o Outcome) {
-	if p.running.Load() && p.OnHold != nil {
+	if p.started.Load() && p.OnHold != nil {
 		p.OnHold(o)
+	}
+}
+
+// reportSource tells the owner that a source failed, or is good again.
+func (p *Pool) reportSource(name string, err error) {
+	if p.running.Load() && p.OnSource != nil {
+		p.OnSource(name, err)
+	}
+}
+
+// reportRefused tells the owner what a source lists that cannot be used, if that is
+// news.
+func (p *Pool) reportRefused(s *Source, refused error) {
+	text := ""
+	if refused != nil {
+		text = refused.Error()
+	}
+	news := text != "" && text != s.refused
+	s.refused = text
+	if news && p.running.Load() && p.OnRefused != nil {
+		p.OnRefused(s.Name, refused)
 	}
 }
 

@@ -243,9 +243,9 @@ func TestLeavingMakesRoom(t *testing.T) {
 	})
 }
 
-// TestHoldsAreReportedWhileRunning: requests may come before the pool is started, while
-// what is to be told of them is still being set.
-func TestHoldsAreReportedWhileRunning(t *testing.T) {
+// TestHoldsAreReportedFromTheStart: requests may come before the pool is started, while
+// what is to be told of them is still being set, and wait on after it was stopped.
+func TestHoldsAreReportedFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, _ := newPool(options(), 1)
 		holdOne := func() {
@@ -263,16 +263,54 @@ func TestHoldsAreReportedWhileRunning(t *testing.T) {
 		if n != 0 {
 			t.Error("reported before the start")
 		}
-		p.running.Store(true) // without checks, which would end the hold
+		p.started.Store(true) // without checks, which would end the hold
 		holdOne()
 		if n != 1 {
 			t.Errorf("%d holds were reported, want 1", n)
 		}
 		p.Stop()
 		holdOne()
-		if n != 1 {
-			t.Error("reported after the stop")
+		if n != 2 {
+			t.Error("not reported after the stop")
 		}
 		p.Release()
+	})
+}
+
+// TestReleaseIsPacedForEach: the second to come back is not given all that the first
+// one left at once.
+func TestReleaseIsPacedForEach(t *testing.T) {
+	const held = 90
+	bubble(t, 2, options(), func(t *testing.T, p *Pool, apps []*app) {
+		for _, a := range apps {
+			a.set(cause.ConnectionRefused)
+		}
+		breakOff(p, 1, cause.ConnectionRefused)
+		p.view.Load().members[1].suspected()
+		time.Sleep(100 * time.Millisecond)
+		for range held {
+			go func() {
+				r := new(Request)
+				pick(p, r)
+				time.Sleep(time.Second)
+				r.Answered(200)
+				r.Done("")
+			}()
+		}
+		synctest.Wait()
+		if n := p.queue.size.Load(); n != held {
+			t.Fatalf("%d are held, want %d", n, held)
+		}
+		for _, a := range apps {
+			a.set("")
+			time.Sleep(2 * urgentInterval)
+			synctest.Wait()
+		}
+		for _, m := range p.view.Load().members {
+			if n := m.load.Waiting(); n != firstWindow {
+				t.Errorf("%s was given %d at once, want %d", m.Dial(), n, firstWindow)
+			}
+		}
+		time.Sleep(10 * time.Second)
 	})
 }

@@ -169,3 +169,27 @@ func TestReloadThatFails(t *testing.T) {
 		}
 	})
 }
+
+// TestStopTwice: a second stop starts no checks again for those who wait.
+func TestStopTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, apps, _ := newPool(options(), 1)
+		b := NewProber(1)
+		p.Start(b)
+		synctest.Wait()
+		apps[0].set(cause.ConnectionRefused)
+		breakOff(p, 1, cause.ConnectionRefused)
+		time.Sleep(100 * time.Millisecond)
+		go pick(p, new(Request))
+		synctest.Wait()
+		p.Stop()
+		first := p.attendant.Load()
+		p.Stop()
+		if first == nil || p.attendant.Load() != first {
+			t.Error("who waits is attended twice")
+		}
+		b.Stop()
+		p.Release()
+		time.Sleep(2 * hold)
+	})
+}

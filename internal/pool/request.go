@@ -30,6 +30,8 @@ type Request struct {
 	space    [2]*Upstream // room for been, so that most requests need no other
 	attempts int
 	retrying bool
+	// failed are the loads of those outside of a pool at which attempts failed.
+	failed []*balance.Load
 
 	// current is the attempt under way; its load is nil while there is none.
 	current attempt
@@ -96,6 +98,10 @@ func (r *Request) Leave() {
 	r.end()
 	r.pool = nil
 }
+
+// FailedAt reports whether an attempt failed at the upstream that has the given load and
+// is not one of a pool.
+func (r *Request) FailedAt(load *balance.Load) bool { return slices.Contains(r.failed, load) }
 
 // Begin notes that r is sent to an upstream that has the given load and is not
 // one of a pool.
@@ -164,6 +170,9 @@ func (r *Request) take(choose func() (best, second *Member)) (best, second *Memb
 	}
 }
 
+// Decline tells that r is not sent to what was picked for it.
+func (r *Request) Decline() { r.giveBack() }
+
 // giveBack returns the place that was taken for r but not used.
 func (r *Request) giveBack() {
 	if m := r.taken; m != nil {
@@ -212,6 +221,9 @@ func (r *Request) Failed(innocent, maybeSent bool) {
 	r.retrying = true
 	a := r.current
 	r.end()
+	if a.load != nil && a.member == nil {
+		r.failed = append(r.failed, a.load)
+	}
 	if innocent {
 		return
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
 const (
@@ -28,6 +30,8 @@ type Source struct {
 
 	// latest is the latest good list, which all pools with this source share.
 	latest *atomic.Pointer[[]Listing]
+	// refused is what the owner was told last of what is nonsense in it.
+	refused string
 }
 
 // Listing is an upstream that a source lists.
@@ -89,12 +93,13 @@ func (p *Pool) unread() bool {
 	return false
 }
 
-// follow reads the source i until ctx is done. A reading that fails changes
-// nothing; the owner is told when a source turns bad, and when it is good again.
+// follow reads the source i until ctx is done. A reading that fails changes nothing.
+// The owner is told when a source turns bad, in another way than before, and when it is
+// good again: by the cause, because the texts of errors may differ each time.
 func (p *Pool) follow(ctx context.Context, i int) {
 	r := reader{Source: p.Sources[i]}
 	defer r.abandon()
-	told := ""
+	var told cause.Cause
 	for {
 		list, err := r.read(ctx)
 		if err == nil {
@@ -103,18 +108,14 @@ func (p *Pool) follow(ctx context.Context, i int) {
 		if ctx.Err() != nil {
 			return
 		}
-		text := ""
-		if err != nil {
-			text = err.Error()
-			p.unreadable(i)
-		}
-		if text != told && p.OnSource != nil {
-			p.OnSource(r.Name, err)
-		}
-		told = text
 		wait := p.Refresh
 		if err != nil {
+			p.unreadable(i)
 			wait = min(wait, sourceRetry)
+		}
+		if c := cause.Of(err); c != told {
+			told = c
+			p.reportSource(r.Name, err)
 		}
 		pause(ctx, jittered(wait))
 	}
@@ -134,19 +135,21 @@ func (p *Pool) unreadable(i int) {
 	}
 }
 
-// list takes in what the source i lists now.
+// list takes in what the source i lists now, but for what is nonsense in it.
 func (p *Pool) list(i int, list []Listing) error {
-	members, err := p.Sources[i].members(list)
-	if len(members) == 0 && err != nil {
-		return err // nothing but nonsense: better what it said before
+	source := &p.Sources[i]
+	members, refused := source.members(list)
+	if len(members) == 0 && refused != nil {
+		return refused // better what it said before
 	}
-	p.Sources[i].latest.Store(&list)
+	source.latest.Store(&list)
 	p.mu.Lock()
 	p.listed[i] = members
 	p.mu.Unlock()
 	p.enroll(time.Now())
 	p.reportState(p.refreshNow())
-	return err
+	p.reportRefused(source, refused)
+	return nil
 }
 
 // reader reads one source, one reading at a time, even if it does not come back.

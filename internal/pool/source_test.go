@@ -306,3 +306,43 @@ func TestNonsenseIsToldInShort(t *testing.T) {
 		}
 	}
 }
+
+// TestSameFailureIsToldOnce: texts of errors may have ports in them, which differ each
+// time.
+func TestSameFailureIsToldOnce(t *testing.T) {
+	listed(t, []string{"app1:80"}, func(t *testing.T, _ *Pool, n *names) {
+		for port := range 30 {
+			n.set(func() { n.err = fmt.Errorf("read udp 127.0.0.1:%d->127.0.0.53:53: i/o timeout", 40_000+port) })
+			time.Sleep(sourceRetry)
+		}
+		n.set(func() { n.err = nil })
+		time.Sleep(2 * refresh)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if len(n.told) != 2 || n.told[1] != "names: <nil>" {
+			t.Errorf("told: %q", n.told)
+		}
+	})
+}
+
+// TestPartlyGoodListIsTaken: what is nonsense in a list is left out and told once, and
+// the source is as good as ever.
+func TestPartlyGoodListIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &names{list: []string{"app1:80", "nonsense"}, apps: make(map[string]*app)}
+		o := n.options()
+		var refused []string
+		o.OnRefused = func(source string, err error) { refused = append(refused, fmt.Sprint(source, ": ", err)) }
+		p := New(o, nil)
+		start(t, p)
+		time.Sleep(10 * refresh)
+		synctest.Wait()
+		want(t, p, "app1")
+		if len(n.told) != 0 || len(refused) != 1 || refused[0] != `names: "nonsense" is nonsense` {
+			t.Errorf("told %q, refused %q", n.told, refused)
+		}
+		if n.reads > 13 {
+			t.Errorf("read %d times in ten intervals", n.reads)
+		}
+	})
+}

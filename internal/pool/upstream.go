@@ -280,6 +280,11 @@ func (u *Upstream) lenient() bool {
 	return slices.ContainsFunc(u.pools, func(p *Pool) bool { return p.view.Load().down() })
 }
 
+// held reports whether requests wait in a pool that u is in. Caller must hold u.mu.
+func (u *Upstream) held() bool {
+	return slices.ContainsFunc(u.pools, func(p *Pool) bool { return p.queue.size.Load() > 0 })
+}
+
 // delay is the time until the next check, jittered. Caller must hold u.mu.
 func (u *Upstream) delay(p health.Policy) time.Duration {
 	d := u.state.Delay(p, time.Now())
