@@ -211,17 +211,9 @@ func (n *NoHealthyUpstream) poll(w http.ResponseWriter, r *http.Request, token s
 	return answerPoll(w, up, after)
 }
 
-// answerPoll answers 204 if the site is back, else 503, and in either case when to come
-// back or ask again.
+// answerPoll ends a request with the answer to a poll.
 func answerPoll(w http.ResponseWriter, up bool, after int) error {
-	status := http.StatusServiceUnavailable
-	if up {
-		status = http.StatusNoContent
-	}
-	h := w.Header()
-	values := []string{"no-store", strconv.Itoa(after)}
-	h["Cache-Control"], h["Retry-After"] = values[:1:1], values[1:]
-	w.WriteHeader(status)
+	page.RespondToPoll(w, up, after)
 	return nil
 }
 

@@ -23,6 +23,7 @@ type Page struct {
 	style                            string
 	policy, policyPoll, policyResend string
 	proxyStatus                      map[cause.Cause]string
+	byOrigin                         bool // responses differ by the Origin of requests
 
 	own *ownTemplate // nil for the built-in page
 
@@ -36,7 +37,7 @@ func New(o Options) (*Page, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Page{options: o, links: safeLinks(o.Links), tags: o.languages(), proxyStatus: proxyStatuses(o.ProxyStatus)}
+	p := &Page{options: o, links: safeLinks(o.Links), tags: o.languages(), proxyStatus: proxyStatuses(o.ProxyStatus), byOrigin: o.listsOrigins()}
 	p.options.Message = oneLine(o.Message)
 	p.chooser = words.NewChooser(p.tags)
 	for _, tag := range p.tags {
