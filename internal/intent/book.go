@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 )
@@ -78,15 +80,25 @@ func (b *Book) Of(pool string) (drained map[string]bool, m *Intent) {
 }
 
 // pending reports whether there is anything that the storage does not know of yet.
-func (b *Book) pending() bool {
+func (b *Book) pending() bool { return b.pendingOf(math.MaxInt) }
+
+// pendingOf is pending for the first edits.
+func (b *Book) pendingOf(edits int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range b.pages {
-		if p.pending {
+		if p.pending && p.edit <= edits {
 			return true
 		}
 	}
 	return false
+}
+
+// latest is the number of the latest edit.
+func (b *Book) latest() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.edits
 }
 
 // Loaded reports whether the storage has ever been read as a whole.
@@ -107,11 +119,37 @@ func (b *Book) Spoilt() []string {
 // Sync tells the storage what it does not know of yet, and reads what others have
 // told it. What fails for one key stays as it was, and keeps no other from being told
 // or heeded.
+//
+// Not all storages heed ctx. One that goes on much longer is left alone with it: a
+// reload must not wait for it. Until it comes back nobody else asks it.
 func (b *Book) Sync(ctx context.Context, storage certmagic.Storage) error {
 	if err := b.begin(ctx); err != nil {
 		return err
 	}
-	defer b.end()
+	done := make(chan error, 1)
+	go func() {
+		defer b.end()
+		done <- b.update(ctx, storage)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("the storage does not answer: %w", ctx.Err())
+	}
+}
+
+// grace is how long a storage may take to notice that it is not waited for any more.
+const grace = time.Second
+
+func (b *Book) update(ctx context.Context, storage certmagic.Storage) error {
 	writing := b.write(ctx, storage)
 	b.mu.Lock()
 	before := b.edits

@@ -516,6 +516,61 @@ func TestSettleAmongOthers(t *testing.T) {
 	})
 }
 
+// TestSettleIsOfItsOrder: an order is stored, even if another has come meanwhile.
+func TestSettleIsOfItsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Syncer{Book: new(Book), Storage: slow{newMemory()}, OnSync: func(error) {}}
+		s.Start()
+		defer s.Stop()
+		synctest.Wait()
+		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
+		time.AfterFunc(time.Second/2, func() { s.Put(Intent{Pool: "shop", Upstream: "b:1"}) })
+		if !s.Settle(t.Context()) {
+			t.Error("the order is stored, and Settle says that it is not")
+		}
+		if !s.pending() {
+			t.Error("the other one is stored already")
+		}
+	})
+}
+
+// deaf is a storage that does not notice when nobody waits for it any more.
+type deaf struct {
+	*memory
+	answer chan struct{}
+}
+
+func (d deaf) List(context.Context, string, bool) ([]string, error) {
+	<-d.answer
+	return nil, fs.ErrNotExist
+}
+
+// TestDeafStorage: a reload waits for no storage that goes on for ever, and nobody else
+// asks it until it comes back.
+func TestDeafStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := deaf{newMemory(), make(chan struct{})}
+		s := &Syncer{Book: new(Book), Storage: d, OnSync: func(error) {}}
+		s.Start()
+		synctest.Wait()
+		start := time.Now()
+		s.Stop()
+		if waited := time.Since(start); waited > grace {
+			t.Errorf("Stop took %v", waited)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Sync(ctx, d); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("asked again meanwhile: %v", err)
+		}
+		close(d.answer)
+		synctest.Wait()
+		if err := s.Sync(t.Context(), d); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestSettleAfterStop: where nobody tells the storage, there is nothing to wait for.
 func TestSettleAfterStop(t *testing.T) {
 	settlesAtOnce := func(t *testing.T, s *Syncer) {

@@ -115,10 +115,11 @@ func (s *Syncer) next() int {
 
 // Settle has the storage told at once, and waits until it is, ctx is done, or Stop is
 // called: after that, nobody tells it. It reports whether the storage knows of
-// everything.
+// everything that was said until now.
 func (s *Syncer) Settle(ctx context.Context) bool {
+	edits := s.latest()
 	turn := s.next() // those under way may have looked before
-	for s.pending() {
+	for s.pendingOf(edits) {
 		synced := s.now(turn)
 		if synced == nil {
 			break
@@ -130,5 +131,5 @@ func (s *Syncer) Settle(ctx context.Context) bool {
 			return false
 		}
 	}
-	return !s.pending()
+	return !s.pendingOf(edits)
 }
