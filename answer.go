@@ -51,12 +51,15 @@ func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Add(zap.String("err_id", reference)) // in the access log, each request can be found
 	}
+	if n.showsDetails(r) {
+		notice.Details = details(p, f)
+	}
 	format := represent.Choose(r)
 	switch {
 	case n.EventStream == hold && represent.WantsEvents(r):
 		format = represent.EventStream
 	case format == represent.HTML:
-		n.setPage(&notice, r, p, f)
+		n.setPoll(&notice, r, p, f)
 	}
 	operator.CountResponse(notice.Cause, format, notice.Status)
 	if err := n.page.Respond(w, r, format, notice); err != nil {
@@ -74,11 +77,8 @@ func (n *NoHealthyUpstream) templateFailed(err error) {
 	}
 }
 
-// setPage sets what only the page has.
-func (n *NoHealthyUpstream) setPage(notice *page.Notice, r *http.Request, p *pool.Pool, f failure.Failure) {
-	if n.showsDetails(r) {
-		notice.Details = details(p, f)
-	}
+// setPoll sets what the page asks with, if it is to ask, and has the pool expect that.
+func (n *NoHealthyUpstream) setPoll(notice *page.Notice, r *http.Request, p *pool.Pool, f failure.Failure) {
 	switch {
 	case !*n.Refresh:
 	case p == nil, f.Answered: // a pool would say that all is well
@@ -180,11 +180,14 @@ func details(p *pool.Pool, f failure.Failure) *page.Details {
 	const enough = 50
 	d.Pool = p.Name
 	for _, u := range p.Status().Upstreams {
-		if u.State != health.Healthy.String() && len(d.Upstreams) < enough {
-			d.Upstreams = append(d.Upstreams, page.Upstream{
-				Address: u.Address, State: u.State, Cause: u.Cause, Detail: u.Detail, Advice: u.Advice, Since: u.Since,
-			})
+		if u.State == health.Healthy.String() || len(d.Upstreams) == enough {
+			continue
 		}
+		shown := page.Upstream{Address: u.Address, State: u.State, Cause: u.Cause, Detail: u.Detail, Advice: u.Advice}
+		if !u.Since.IsZero() {
+			shown.Since = &u.Since
+		}
+		d.Upstreams = append(d.Upstreams, shown)
 	}
 	return d
 }

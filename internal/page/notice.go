@@ -78,6 +78,7 @@ func (p *Page) normal(n Notice, r *http.Request) Notice {
 	n.Message = oneLine(n.Message)
 	n.Reference = oneLine(n.Reference)
 	n.Poll = oneLine(n.Poll)
+	n.Details = n.Details.plain()
 	if n.Fate != cause.NotSent {
 		n.Fate = cause.Unknown // say no more than is known
 	}

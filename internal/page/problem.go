@@ -26,6 +26,7 @@ type problemDetails struct {
 	Retryable   bool        `json:"retryable" xml:"retryable"`
 	RetryAfter  int         `json:"retry_after,omitempty" xml:"retry_after,omitempty"`
 	RequestFate cause.Fate  `json:"request_fate" xml:"request_fate"`
+	*Details                // for those who are shown more
 }
 
 // writeProblem writes n as JSON or XML.
@@ -41,6 +42,7 @@ func writeProblem(b *bytes.Buffer, format represent.Format, n *Notice, method st
 		Retryable:   n.retryable(method),
 		RetryAfter:  n.RetryAfter,
 		RequestFate: n.Fate,
+		Details:     n.Details,
 	}
 	if format == represent.XML {
 		b.WriteString(xml.Header)

@@ -31,6 +31,10 @@ func (p *Page) writeText(b *bytes.Buffer, n *Notice, method string) {
 	if n.Reference != "" {
 		fmt.Fprintf(b, "Reference: %s\n", n.Reference)
 	}
+	if n.Details != nil {
+		fmt.Fprintf(b, "\n%s:\n", onlyYou)
+		n.Details.facts(func(label, text string) { fmt.Fprintf(b, "%s: %s\n", label, text) })
+	}
 }
 
 // wait is how long to wait before another try.
@@ -57,6 +61,10 @@ func (p *Page) writeMarkdown(b *bytes.Buffer, n *Notice, method string) {
 	}
 	for _, l := range p.links {
 		fmt.Fprintf(b, "- [%s](<%s>)\n", literal(l.Label), angles.Replace(string(l.URL)))
+	}
+	if n.Details != nil {
+		fmt.Fprintf(b, "\n## %s\n\n", onlyYou)
+		n.Details.facts(func(label, text string) { fmt.Fprintf(b, "- %s: %s\n", label, literal(text)) })
 	}
 }
 
