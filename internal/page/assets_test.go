@@ -3,6 +3,7 @@ package page
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -148,6 +149,48 @@ func TestSqueeze(t *testing.T) {
 	} {
 		if got := squeeze(c.source, c.newline); got != c.want {
 			t.Errorf("%q: got %q, want %q", c.source, got, c.want)
+		}
+	}
+}
+
+// TestShorten: a name is replaced where it is a whole identifier, and nowhere else.
+func TestShorten(t *testing.T) {
+	names := map[string]string{"words": "w", "--text": "--t"}
+	for source, want := range map[string]string{
+		"words+passwords+wordsLeft+words2+words_": "w+passwords+wordsLeft+words2+words_",
+		"say(words)":                     "say(w)",
+		"color:var(--text);text:--texts": "color:var(--t);text:--texts",
+		"x--text":                        "x--t",
+	} {
+		if got := shorten(source, names); got != want {
+			t.Errorf("%q: got %q, want %q", source, got, want)
+		}
+	}
+}
+
+// TestShortNames: each long name stands in its source, as a variable and never as a property
+// or within a string, and no short one meant something there before.
+func TestShortNames(t *testing.T) {
+	for source, names := range map[string]map[string]string{
+		squeeze(scriptSource, "\n"): shortNames, squeeze(styleSource, ""): shortProperties,
+	} {
+		used := identifier.FindAllString(source, -1)
+		var others []string // strings and properties
+		for _, text := range regexp.MustCompile(`"[^"\n]*"|\.\w+`).FindAllString(source, -1) {
+			others = append(others, identifier.FindAllString(text, -1)...)
+		}
+		given := map[string]bool{}
+		for long, short := range names {
+			if !slices.Contains(used, long) || slices.Contains(others, long) {
+				t.Errorf("%s is no variable of the source, or not only that", long)
+			}
+			if slices.Contains(used, short) || given[short] {
+				t.Errorf("%s, for %s, is taken", short, long)
+			}
+			given[short] = true
+		}
+		if strings.ContainsAny(source, "$'`") {
+			t.Error("the source has a name with $, or a string in other quotes, which this test does not know")
 		}
 	}
 }

@@ -19,7 +19,7 @@ try {
 	opened = 9
 }
 
-const growing = n => Math.min(30, 2 ** n)
+const growing = count => Math.min(30, 2 ** count)
 
 const jitter = seconds => seconds * (.75 + Math.random() / 2)
 
