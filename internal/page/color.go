@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// minContrast is what text needs to be read easily (WCAG 2.2, 1.4.3).
+// minContrast is the contrast that text needs (WCAG 2.2, success criterion 1.4.3).
 const minContrast = 4.5
 
-// rgb is a colour, each channel from 0 to 255.
+// rgb is a colour with channels from 0 to 255.
 type rgb [3]float64
 
 var white, black = rgb{255, 255, 255}, rgb{}
 
-// parseAccent reads #rrggbb, the # of which may be left out, and refuses what could not be told from the label on
-// a button: white in the light theme, black in the dark one.
+// parseAccent reads #rrggbb, with or without the #. It refuses colours that make the label of a
+// button hard to read: white in the light theme, black in the dark one.
 func parseAccent(s string) (rgb, error) {
 	digits := strings.TrimPrefix(s, "#")
 	n, err := strconv.ParseUint(digits, 16, 24)
@@ -35,7 +35,7 @@ func (c rgb) isLegible() bool {
 	return contrast(c, white) >= minContrast && contrast(c, black) >= minContrast
 }
 
-// nearestLegible mixes c with as little white or black as it takes.
+// nearestLegible mixes c with just enough white or black to be legible.
 func (c rgb) nearestLegible() rgb {
 	end := white
 	if contrast(c, white) < minContrast {
@@ -47,10 +47,10 @@ func (c rgb) nearestLegible() rgb {
 			return mixed
 		}
 	}
-	return rgb{118, 118, 118} // no colour comes here, a test has tried; this one passes
+	return rgb{118, 118, 118} // legible; no colour in the tests gets here
 }
 
-// mix returns c with a share of d in it.
+// mix returns a mixture of c and d; share is that of d, from 0 to 1.
 func (c rgb) mix(d rgb, share float64) rgb {
 	for i := range c {
 		c[i] = math.Round(c[i] + (d[i]-c[i])*share)
@@ -58,19 +58,19 @@ func (c rgb) mix(d rgb, share float64) rgb {
 	return c
 }
 
-// String is the colour as #rrggbb.
+// String returns the colour as #rrggbb.
 func (c rgb) String() string {
 	return fmt.Sprintf("#%02x%02x%02x", int(c[0]), int(c[1]), int(c[2]))
 }
 
-// contrast is the contrast ratio of two colours (WCAG 2.2), from 1 to 21.
+// contrast returns the contrast ratio of two colours (WCAG 2.2), from 1 to 21.
 func contrast(a, b rgb) float64 {
 	const flare = 0.05
 	light, dark := a.luminance(), b.luminance()
 	return (max(light, dark) + flare) / (min(light, dark) + flare)
 }
 
-// luminance is the relative luminance (WCAG 2.2), from 0 to 1.
+// luminance returns the relative luminance (WCAG 2.2), from 0 to 1.
 func (c rgb) luminance() float64 {
 	weights := rgb{0.2126, 0.7152, 0.0722}
 	sum := 0.0
