@@ -1,13 +1,13 @@
 package page
 
 import (
-	"crypto/sha256"
 	_ "embed" // for the files below
-	"encoding/base64"
 	"fmt"
 	"html/template"
 	"regexp"
 	"strings"
+
+	"github.com/healthpool/caddy-healthpool/internal/look"
 )
 
 //go:embed page.html
@@ -56,9 +56,9 @@ func accent(color string) string {
 // policy returns the Content-Security-Policy of a page with this style. A page that polls may
 // run the script and connect to its own origin; one that resends may send its form again.
 func policy(style string, polls, resends bool) string {
-	allowed := "default-src 'none'; style-src " + hash(style) + " " + hash(detailsStyle) + "; script-src " + hash(clock)
+	allowed := "default-src 'none'; style-src " + look.Hash(style) + " " + look.Hash(detailsStyle) + "; script-src " + look.Hash(clock)
 	if polls {
-		allowed += " " + hash(script) + "; connect-src 'self'"
+		allowed += " " + look.Hash(script) + "; connect-src 'self'"
 	}
 	allowed += "; img-src data:; base-uri 'none'"
 	if !resends { // to a browser, reloading the answer to a form is a form action
@@ -69,12 +69,6 @@ func policy(style string, polls, resends bool) string {
 
 // logoStyle is added to the style of a page with a logo.
 const logoStyle = "img{display:block;max-width:min(100%,16rem);max-height:4rem;margin-bottom:1rem}"
-
-// hash returns the source expression of Content-Security-Policy that allows s.
-func hash(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}
 
 // squeeze drops what only readers of the source need: indentation, comment lines and the
 // spaces around punctuation. It does not parse the source, so a comment must be on a line of

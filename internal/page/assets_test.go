@@ -4,12 +4,12 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	nethtml "golang.org/x/net/html"
 
+	"github.com/healthpool/caddy-healthpool/internal/look"
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
@@ -37,7 +37,7 @@ func TestPolicy(t *testing.T) {
 			}
 			for _, name := range []string{"style", "script"} {
 				for _, element := range d.elements(name) {
-					mustHave(t, policy[name+"-src"], hash(element.FirstChild.Data))
+					mustHave(t, policy[name+"-src"], look.Hash(element.FirstChild.Data))
 				}
 			}
 			if found := d.elements("style"); len(found) != 2 { // that of the page, and that of the details
@@ -113,10 +113,9 @@ func TestAssetsContrast(t *testing.T) {
 		t.Fatalf("%d themes, want a light and a dark one", len(themes))
 	}
 	for i, theme := range themes {
-		colors := map[string]rgb{}
-		for _, m := range regexp.MustCompile(`--(\w+): #([0-9a-f]{6});`).FindAllStringSubmatch(theme[1], -1) {
-			n, _ := strconv.ParseUint(m[2], 16, 24)
-			colors[m[1]] = rgb{float64(n >> 16), float64(n >> 8 & 255), float64(n & 255)}
+		colors := map[string]look.Color{}
+		for _, m := range regexp.MustCompile(`--(\w+): (#[0-9a-f]{6});`).FindAllStringSubmatch(theme[1], -1) {
+			colors[m[1]], _ = look.ParseColor(m[2])
 		}
 		ground := colors["ground"]
 		delete(colors, "ground")
@@ -124,7 +123,7 @@ func TestAssetsContrast(t *testing.T) {
 			t.Errorf("theme %d has no colours", i)
 		}
 		for name, c := range colors {
-			if ratio := contrast(c, ground); ratio < 7 {
+			if ratio := look.Contrast(c, ground); ratio < 7 {
 				t.Errorf("theme %d: %s has a contrast of %.2f", i, name, ratio)
 			}
 		}

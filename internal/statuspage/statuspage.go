@@ -3,9 +3,7 @@ package statuspage
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed" // for the files below
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -18,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/healthpool/caddy-healthpool/internal/look"
 	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
@@ -141,8 +140,7 @@ var policy = func() string {
 func hashOf(page, name string) string {
 	_, rest, _ := strings.Cut(page, "<"+name+">")
 	content, _, _ := strings.Cut(rest, "</"+name+">")
-	sum := sha256.Sum256([]byte(content))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	return look.Hash(content)
 }
 
 // Interface guards

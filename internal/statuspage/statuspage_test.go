@@ -4,11 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/intent"
+	"github.com/healthpool/caddy-healthpool/internal/look"
 	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
@@ -277,25 +277,49 @@ func TestPolicy(t *testing.T) {
 
 // TestContrast: text has at least 7:1 (WCAG 2.2, 1.4.6) on both themes.
 func TestContrast(t *testing.T) {
-	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(style, -1)
-	if len(themes) != 2 {
-		t.Fatalf("%d themes, want a light and a dark one", len(themes))
-	}
-	for _, theme := range themes {
-		light := map[string]float64{}
-		for _, m := range regexp.MustCompile(`--(\w+): #(..)(..)(..);`).FindAllStringSubmatch(theme[1], -1) {
-			for i, share := range []float64{0.2126, 0.7152, 0.0722} {
-				n, _ := strconv.ParseUint(m[2+i], 16, 8)
-				light[m[1]] += share * math.Pow((float64(n)/255+0.055)/1.055, 2.4) // none is dark enough for the linear part
-			}
-		}
+	for i, colors := range themes(t, style) {
 		for _, name := range []string{"text", "soft", "link", "good", "warn", "bad"} {
-			a, b := light[name]+0.05, light["ground"]+0.05
-			if ratio := max(a, b) / min(a, b); ratio < 7 {
-				t.Errorf("%s has a contrast of %.2f", name, ratio)
+			if ratio := look.Contrast(colors[name], colors["ground"]); ratio < 7 {
+				t.Errorf("theme %d: %s has a contrast of %.2f", i, name, ratio)
 			}
 		}
 	}
+}
+
+// TestPalette: the colours that both pages have are the same on the visitors' page.
+func TestPalette(t *testing.T) {
+	visitors, err := os.ReadFile("../page/page.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := themes(t, style)
+	for i, colors := range themes(t, string(visitors)) {
+		for name, want := range colors {
+			if got, both := ours[i][name]; both && got != want {
+				t.Errorf("theme %d: %s is %v, want %v", i, name, got, want)
+			}
+		}
+	}
+}
+
+// themes are the colours of a style by name, in the light and in the dark theme.
+func themes(t *testing.T, style string) (all []map[string]look.Color) {
+	t.Helper()
+	for _, theme := range regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(style, -1) {
+		colors := make(map[string]look.Color)
+		for _, m := range regexp.MustCompile(`--(\w+): (#\w+);`).FindAllStringSubmatch(theme[1], -1) {
+			c, err := look.ParseColor(m[2])
+			if err != nil {
+				t.Error(err)
+			}
+			colors[m[1]] = c
+		}
+		all = append(all, colors)
+	}
+	if len(all) != 2 {
+		t.Fatalf("%d themes, want a light and a dark one", len(all))
+	}
+	return all
 }
 
 func TestSyntax(t *testing.T) {
