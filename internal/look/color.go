@@ -12,8 +12,11 @@ import (
 // Color is a colour of red, green and blue, each from 0 to 255.
 type Color [3]float64
 
-// White and Black are the ends of the scale of contrast.
-var White, Black = Color{255, 255, 255}, Color{}
+// The ends of the scale of contrast.
+var (
+	White = Color{255, 255, 255}
+	Black = Color{}
+)
 
 // ParseColor reads #rrggbb, with or without the #.
 func ParseColor(s string) (Color, error) {

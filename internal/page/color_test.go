@@ -41,7 +41,7 @@ func TestColorAccepted(t *testing.T) {
 			continue
 		}
 		if look.Contrast(c, look.White) < 4.5 || look.Contrast(c, look.Black) < 4.5 {
-			t.Errorf("%s: %.2f to look.White, %.2f to black", color, look.Contrast(c, look.White), look.Contrast(c, look.Black))
+			t.Errorf("%s: %.2f to white, %.2f to black", color, look.Contrast(c, look.White), look.Contrast(c, look.Black))
 		}
 	}
 }
@@ -60,7 +60,7 @@ func TestColorSyntax(t *testing.T) {
 }
 
 // TestColorNearest: for every hue and lightness there is one that passes, it keeps
-// to the mixes with white or look.Black, and one that passes is its own nearest.
+// to the mixes with white or black, and one that passes is its own nearest.
 func TestColorNearest(t *testing.T) {
 	const hues, lightnesses = 24, 20
 	for _, saturation := range []float64{0, 0.5, 1} {

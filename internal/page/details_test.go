@@ -91,12 +91,11 @@ func TestDetailsMarkdown(t *testing.T) {
 	if got := read(d.only(t, "h2")); got != onlyYou {
 		t.Errorf("heading %q", got)
 	}
-	var items []string
-	for _, li := range d.elements("li") {
-		items = append(items, read(li))
-	}
-	if last := items[len(items)-len(detailsAsText):]; !slices.Equal(last, detailsAsText) {
-		t.Errorf("got %q", last)
+	items := d.elements("li")
+	for i, li := range items[len(items)-len(detailsAsText):] {
+		if got := read(li); got != detailsAsText[i] {
+			t.Errorf("got %q, want %q", got, detailsAsText[i])
+		}
 	}
 }
 
