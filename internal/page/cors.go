@@ -47,6 +47,15 @@ func (p *Page) setCORS(h http.Header, r *http.Request) (allowed bool) {
 	return true
 }
 
+// isFromOtherOrigin reports whether a page of another origin made the browser send r. Its
+// scripts may be able to read the response, by our cors or by headers of other handlers, and
+// they are not the person at the browser.
+func isFromOtherOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	_, host, _ := strings.Cut(origin, "://")
+	return origin != "" && !strings.EqualFold(host, r.Host)
+}
+
 // isPreflight reports whether a browser asks by r if it may send another request.
 func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""

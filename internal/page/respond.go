@@ -16,12 +16,12 @@ import (
 // client got the built-in page instead, and the owner should be told.
 func (p *Page) Respond(w http.ResponseWriter, r *http.Request, format represent.Format, n Notice) error {
 	h := w.Header()
-	if p.setCORS(h, r) {
-		if isPreflight(r) {
-			p.respondToPreflight(w, r)
-			return nil
-		}
-		n.Details = nil // scripts of another site are no people of the owner's
+	if p.setCORS(h, r) && isPreflight(r) {
+		p.respondToPreflight(w, r)
+		return nil
+	}
+	if isFromOtherOrigin(r) {
+		n.Details = nil
 	}
 	n = p.normal(n, r)
 	b := buffers.Get().(*bytes.Buffer)
