@@ -23,8 +23,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// tell answers a request that failed here, and not in handle_errors, which has
-// been told already.
+// tell logs a request that failed behind this handler, and answers it. In handle_errors, the
+// failure is in the log already.
 func (n *NoHealthyUpstream) tell(x *exchange.Exchange, r *http.Request, f failure.Failure) error {
 	if n.Pass {
 		o, _ := n.others.Failed(outageKey(&x.Record, f), f.Error.ID, time.Now())
@@ -34,8 +34,8 @@ func (n *NoHealthyUpstream) tell(x *exchange.Exchange, r *http.Request, f failur
 	return n.answer(x.ResponseWriter, r, &x.Record, f, reference, since)
 }
 
-// answer sets the placeholders and tells the client. Since is when the outage began
-// as far as this handler saw it; a pool knows better.
+// answer sets the placeholders and answers the client. Since is when this handler first saw the
+// outage; a pool knows that better.
 func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *exchange.Record, f failure.Failure, reference string, since time.Time) error {
 	notice := page.Notice{Status: f.Status, Cause: f.Cause, Fate: rec.Fate(r, f), Reference: reference}
 	if n.Status != 0 {
@@ -48,15 +48,13 @@ func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *
 	if n.Pass {
 		return f.Error
 	}
-	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Add(zap.String("err_id", reference)) // in the access log, each request can be found
+	logReference(r, reference)
+	if n.showsDetails(r) {
+		notice.Details = details(p, f)
 	}
-	format := represent.Choose(r)
-	switch {
-	case n.EventStream == hold && represent.WantsEvents(r):
-		format = represent.EventStream
-	case format == represent.HTML:
-		n.setPage(&notice, r, p, f)
+	format := n.format(r)
+	if format == represent.HTML {
+		n.setPoll(&notice, r, p, f)
 	}
 	operator.CountResponse(notice.Cause, format, notice.Status)
 	if err := n.page.Respond(w, r, format, notice); err != nil {
@@ -65,7 +63,21 @@ func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *
 	return nil
 }
 
-// templateFailed tells the owner, and not for each visitor again.
+// logReference adds the reference to what the access log says about r.
+func logReference(r *http.Request, reference string) {
+	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Add(zap.String("err_id", reference))
+	}
+}
+
+func (n *NoHealthyUpstream) format(r *http.Request) represent.Format {
+	if n.EventStream == hold && represent.WantsEvents(r) {
+		return represent.EventStream
+	}
+	return represent.Choose(r)
+}
+
+// templateFailed logs the error, at most once per window.
 func (n *NoHealthyUpstream) templateFailed(err error) {
 	const window = time.Minute
 	now := time.Now().UnixNano()
@@ -74,25 +86,23 @@ func (n *NoHealthyUpstream) templateFailed(err error) {
 	}
 }
 
-// setPage sets what only the page has.
-func (n *NoHealthyUpstream) setPage(notice *page.Notice, r *http.Request, p *pool.Pool, f failure.Failure) {
-	if n.showsDetails(r) {
-		notice.Details = details(p, f)
-	}
+// setPoll sets the token with which the page polls, unless that is off, and lets the pool know
+// of one more page that will.
+func (n *NoHealthyUpstream) setPoll(notice *page.Notice, r *http.Request, p *pool.Pool, f failure.Failure) {
 	switch {
 	case !*n.Refresh:
-	case p == nil, f.Answered: // a pool would say that all is well
+	case p == nil, f.Answered: // its upstream did answer, so a pool would say that it is up
 		notice.Poll = noPool
 	default:
 		notice.Poll = p.Token
 		if r.Method != http.MethodHead {
-			const firstPoll = 4 // seconds, at most: see page.js
+			const firstPoll = 4 // seconds; the latest first poll of page.js
 			p.Expect(time.Now(), min(notice.RetryAfter, firstPoll))
 		}
 	}
 }
 
-// setPlanned says what the owner wants visitors to know of a pool that is closed.
+// setPlanned sets what visitors are told about a pool in maintenance.
 func setPlanned(notice *page.Notice, rec *exchange.Record) {
 	if closed := closedTo(rec); closed != nil {
 		notice.Planned, notice.Message = true, closed.Message
@@ -102,7 +112,8 @@ func setPlanned(notice *page.Notice, rec *exchange.Record) {
 	}
 }
 
-// closedTo is the maintenance that keeps a request from its pool, if that is why.
+// closedTo returns the maintenance that kept a request from its pool, or nil if that was not
+// the reason.
 func closedTo(rec *exchange.Record) *intent.Intent {
 	if p := rec.Pool(); p != nil && !rec.Admitted {
 		return p.Maintenance()
@@ -110,7 +121,7 @@ func closedTo(rec *exchange.Record) *intent.Intent {
 	return nil
 }
 
-// setRetry says when clients should come back from an outage that began at since.
+// setRetry sets when clients should try again, in an outage that began at since.
 func (n *NoHealthyUpstream) setRetry(notice *page.Notice, p *pool.Pool, admitted bool, since time.Time) {
 	var after time.Duration
 	known := false
@@ -146,8 +157,8 @@ func setPlaceholders(r *http.Request, notice page.Notice, p *pool.Pool) {
 	repl.Set("http.no_healthy_upstream.retry_after", retryAfter)
 }
 
-// log tells the owner: each outage once, with the reference that its visitors are
-// given, and then how many more requests it met.
+// log logs each outage once, with the reference that visitors get, and from then on only counts
+// the requests that failed.
 func (n *NoHealthyUpstream) log(r *http.Request, rec *exchange.Record, f failure.Failure) (reference string, since time.Time) {
 	o, first := n.outages.Failed(outageKey(rec, f), f.Error.ID, time.Now())
 	if first {
@@ -159,7 +170,7 @@ func (n *NoHealthyUpstream) log(r *http.Request, rec *exchange.Record, f failure
 	return o.Reference, o.Since
 }
 
-// showsDetails tells whether the client is one that the owner shows more.
+// showsDetails reports whether the client is in a range that the owner listed in details.
 func (n *NoHealthyUpstream) showsDetails(r *http.Request) bool {
 	if len(n.details) == 0 {
 		return false
@@ -168,40 +179,43 @@ func (n *NoHealthyUpstream) showsDetails(r *http.Request) bool {
 	return err == nil && slices.ContainsFunc(n.details, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
-// details are what is wrong, for the owner's own people.
+// details returns what is wrong, for the owner's own people.
 func details(p *pool.Pool, f failure.Failure) *page.Details {
 	d := &page.Details{Cause: f.Cause}
-	if f.Error.Err != nil && f.Cause != cause.DestinationUnavailable { // that says no more than its advice
+	if f.Error.Err != nil && f.Cause != cause.DestinationUnavailable { // whose text says no more than its advice
 		d.Error = f.Text()
 	}
 	if p == nil {
 		return d
 	}
-	const enough = 50
+	const most = 50
 	d.Pool = p.Name
 	for _, u := range p.Status().Upstreams {
-		if u.State != health.Healthy.String() && len(d.Upstreams) < enough {
-			d.Upstreams = append(d.Upstreams, page.Upstream{
-				Address: u.Address, State: u.State, Cause: u.Cause, Detail: u.Detail, Advice: u.Advice, Since: u.Since,
-			})
+		if u.State == health.Healthy.String() || len(d.Upstreams) == most {
+			continue
 		}
+		shown := page.Upstream{Address: u.Address, State: u.State, Cause: u.Cause, Detail: u.Detail, Advice: u.Advice}
+		if !u.Since.IsZero() {
+			shown.Since = &u.Since
+		}
+		d.Upstreams = append(d.Upstreams, shown)
 	}
 	return d
 }
 
-// pollHeader marks the request by which a page asks whether the site is back.
+// pollHeader marks the request by which a page asks whether the site is up.
 const pollHeader = "Recovery-Poll"
 
-// noPool is the token of a page that no pool has to do with.
+// noPool is the token of a page for an outage in which no pool is involved.
 const noPool = "direct"
 
-// isPoll reports whether r is that of a page of ours.
+// isPoll reports whether r is a poll of one of our pages.
 func (n *NoHealthyUpstream) isPoll(r *http.Request) bool {
 	return r.Method == http.MethodHead && r.Header[pollHeader] != nil && *n.Refresh
 }
 
-// poll tells a page whether to come back. A pool answers from memory. For a proxy
-// without one, the only way to know is to let it try.
+// poll answers a page that asks whether the site is up. A pool knows that from memory. For a
+// proxy without a pool, the only way to find out is to let it try.
 func (n *NoHealthyUpstream) poll(w http.ResponseWriter, r *http.Request, token string, next caddyhttp.Handler) error {
 	if p := n.app.polls[token]; p != nil {
 		up, after := p.Poll(time.Now(), admits(p, r))
@@ -211,21 +225,13 @@ func (n *NoHealthyUpstream) poll(w http.ResponseWriter, r *http.Request, token s
 	return answerPoll(w, up, after)
 }
 
-// answerPoll answers 204 if the site is back, else 503, and in either case when to come
-// back or ask again.
+// answerPoll ends a request with the answer to a poll.
 func answerPoll(w http.ResponseWriter, up bool, after int) error {
-	status := http.StatusServiceUnavailable
-	if up {
-		status = http.StatusNoContent
-	}
-	h := w.Header()
-	values := []string{"no-store", strconv.Itoa(after)}
-	h["Cache-Control"], h["Retry-After"] = values[:1:1], values[1:]
-	w.WriteHeader(status)
+	page.RespondToPoll(w, up, after)
 	return nil
 }
 
-// admits reports whether the client of r passes while p is in maintenance.
+// admits reports whether p is in maintenance and lets the client of r through all the same.
 func admits(p *pool.Pool, r *http.Request) bool {
 	closed := p.Maintenance()
 	if closed == nil {
@@ -235,13 +241,13 @@ func admits(p *pool.Pool, r *http.Request) bool {
 	return err == nil && closed.Admits(client)
 }
 
-// tryPoll finds the pool that the page is about by the way that requests take to
-// it. Where there is none, it asks the upstream.
+// tryPoll sends the poll the way that requests take. That leads to the pool that the page is
+// about, or where there is none, to the upstream.
 func (n *NoHealthyUpstream) tryPoll(r *http.Request, token string, next caddyhttp.Handler) (up bool, after int) {
 	x := exchange.Watch(exchange.Unread(), r)
 	defer x.End()
 	x.Intercept(n.Intercept)
-	// The page of a proxy without a pool is answered only by that proxy.
+	// Only the proxy itself can answer the page of a proxy without a pool.
 	x.Poll, x.Hurried = token != noPool, true
 	f, down := failure.Of(x.Serve(next))
 	if x.Intercepted() {
@@ -258,14 +264,14 @@ func (n *NoHealthyUpstream) tryPoll(r *http.Request, token string, next caddyhtt
 	return true, 0
 }
 
-// pollAfter is when a page should ask again that met a failure itself.
+// pollAfter returns in how many seconds a page should ask again whose poll failed at the proxy.
 func (n *NoHealthyUpstream) pollAfter(rec *exchange.Record, f failure.Failure) int {
 	now, key := time.Now(), outageKey(rec, f)
 	return outage.PollAfter(now.Sub(n.outages.Since(key, n.others.Since(key, now))), 0)
 }
 
-// outageKey tells the outage that a request met from others. While a pool is down it is
-// one, whichever way a request met it.
+// outageKey identifies the outage in which a request failed. While a pool is down, all its
+// failures are one outage, whatever their causes.
 func outageKey(rec *exchange.Record, f failure.Failure) outage.Key {
 	key := outage.Key{Cause: f.Cause, Planned: closedTo(rec) != nil}
 	if p := rec.Pool(); p != nil {

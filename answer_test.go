@@ -155,6 +155,28 @@ func TestEveryMethod(t *testing.T) {
 	}
 }
 
+// TestPollHeaders checks that the answer to a poll is kept out of caches and search engines,
+// too.
+func TestPollHeaders(t *testing.T) {
+	b := newStoppedBackend(t, cookieApp)
+	s := run(t, "no_healthy_upstream\nreverse_proxy "+b.addr)
+	token := s.token("/")
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusNoContent} {
+		if status == http.StatusNoContent {
+			b.start()
+		}
+		got := s.poll("/", token)
+		checkPoll(t, got, status)
+		for name, want := range map[string]string{
+			"Vary": "Accept, Accept-Language, Sec-Fetch-Dest", "X-Robots-Tag": "noindex", "X-Content-Type-Options": "nosniff", "Content-Language": "",
+		} {
+			if value := got.header.Get(name); value != want {
+				t.Errorf("%d: %s: got %q, want %q", status, name, value, want)
+			}
+		}
+	}
+}
+
 // TestConditionsAndRanges checks that they are ignored: a browser that reloads
 // must not be told that nothing has changed.
 func TestConditionsAndRanges(t *testing.T) {

@@ -88,18 +88,34 @@ func TestLogoAndColor(t *testing.T) {
 	}
 }
 
-// TestDetails checks that those whom the owner lists are shown what is wrong, and
-// nobody else.
+// TestDetails checks that those whom the owner lists are shown what is wrong, whatever they
+// ask with, and nobody else is.
 func TestDetails(t *testing.T) {
 	for ranges, shown := range map[string]bool{"127.0.0.1": true, "127.0.0.0/8 ::1": true, "10.0.0.0/8": false} {
 		s := downSite(t, "details "+ranges)
-		got := s.page()
-		for _, part := range []string{"Only you see this", "127.0.0.1:", "connection_refused", "Nothing listens on that port"} {
-			if strings.Contains(got.body, part) != shown {
-				t.Errorf("details %s: %q is shown: %v\n%s", ranges, part, !shown, got.body)
+		for _, accept := range []string{"text/html", "*/*", "text/markdown", "application/json", "application/problem+json", "application/problem+xml"} {
+			got := s.get("/", "Accept", accept)
+			for _, part := range []string{"127.0.0.1:", "connection_refused", "Nothing listens on that port", "unhealthy"} {
+				if strings.Contains(strings.ReplaceAll(got.body, "\\_", "_"), part) != shown {
+					t.Errorf("details %s, %s: %q is shown: %v\n%s", ranges, accept, part, !shown, got.body)
+				}
 			}
 		}
-		wantText(t, s.get("/", acceptProblem...), "-127.0.0.1:")
+		for _, headers := range [][]string{{"Content-Type", "application/grpc"}, {"Connect-Protocol-Version", "1"}, {"Sec-Fetch-Dest", "image"}} {
+			got := s.do(http.MethodPost, "/", "", headers...)
+			if all := fmt.Sprint(got.header, got.body); strings.Contains(all, "127.0.0.1") || strings.Contains(all, "refused") {
+				t.Errorf("details %s: %v is shown %s", ranges, headers, all)
+			}
+		}
+	}
+}
+
+// TestDetailsOfStaticProxy checks that a proxy without a pool shows its error.
+func TestDetailsOfStaticProxy(t *testing.T) {
+	dead := deadAddress(t)
+	s := run(t, "no_healthy_upstream {\ndetails 127.0.0.1\n}\nreverse_proxy "+dead)
+	for _, accept := range []string{"text/html", "text/plain", "text/markdown", "application/json", "application/problem+xml"} {
+		wantText(t, s.get("/", "Accept", accept), "dial tcp "+dead)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// inNamespace is the environment variable that tells a test binary that its network is its own, to break as it likes.
+// inNamespace is the environment variable that tells a test binary that it has a network namespace of its own.
 const inNamespace = "HEALTHPOOL_E2E_NAMESPACE"
 
 // The two ends of the cable to the third app.
@@ -22,8 +22,8 @@ const (
 	far  = "10.77.0.2"
 )
 
-// TestNetwork: one of three apps is on another machine, as far as networks go, and the network between them is broken in
-// the ways in which networks break. Where nobody may have a network of his own, TestWire has to do.
+// TestNetwork: one of three apps is behind another network, which is broken in the ways in which networks break. Where
+// network namespaces are not permitted, it is skipped, except in CI, and only TestWire remains.
 func TestNetwork(t *testing.T) {
 	if os.Getenv(inNamespace) == "" {
 		unshare(t)
@@ -49,8 +49,8 @@ func TestNetwork(t *testing.T) {
 		{trouble{name: "reset", causes: "connection_refused"}, "out ip daddr " + far + " tcp dport != 0 reject with tcp reset", "/third"},
 		{trouble{name: "no route", causes: "destination_ip_unroutable"}, "out ip daddr " + far + " reject with icmp host-unreachable", "/third"},
 		{
-			// The check is small enough, what people ask for is not. Why a request that went well elsewhere failed here, the
-			// proxy does not say.
+			// The check is small enough to get through, requests are not. The proxy does not say why a request failed here
+			// that succeeded elsewhere.
 			trouble{name: "large packets lost", state: "ejected", causes: "connection_terminated"},
 			"in ip saddr " + far + " meta length > 1000 drop", large,
 		},
@@ -73,7 +73,7 @@ func TestNetwork(t *testing.T) {
 	t.Run("a third is lost", func(t *testing.T) { f.bears(t, nft, "in ip saddr "+far+" numgen random mod 3 == 0 drop") })
 }
 
-// bears checks that no client sees an error though packets are lost, and that all is well again after that.
+// bears checks that no client sees an error though packets are lost, and that everything is healthy again after that.
 func (f *front) bears(t *testing.T, nft func(string) (begin, end func()), rule string) {
 	t.Helper()
 	begin, end := nft(rule)
@@ -83,13 +83,13 @@ func (f *front) bears(t *testing.T, nft func(string) (begin, end func()), rule s
 	end()
 	f.awaitUpstream(f.third, "healthy")
 	load.stop()
-	const again = 200 * time.Millisecond // is when TCP sends for the second time, at the earliest
+	const again = 200 * time.Millisecond // the earliest retransmission of TCP
 	if load.slowest < again {
 		t.Errorf("no request took longer than %v: was anything lost?", load.slowest)
 	}
 }
 
-// unshare runs this test again in a network of its own. It needs no more than a kernel that lets this user have one.
+// unshare runs this test again in a network namespace of its own. The kernel must permit that to this user.
 func unshare(t *testing.T) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=3m")
@@ -102,8 +102,8 @@ func unshare(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	switch {
-	case errors.Is(err, syscall.EPERM) || strings.Contains(string(out), forbidden): // nor need root be allowed to, in a container
-		t.Logf("no network of one's own here, so TestWire has to do: %v", err)
+	case errors.Is(err, syscall.EPERM) || strings.Contains(string(out), forbidden): // even root may lack it, in a container
+		missing(t, fmt.Sprintf("no permission for network namespaces: %v", err))
 	case err != nil:
 		t.Errorf("%v\n%s", err, out)
 	default:
@@ -111,7 +111,7 @@ func unshare(t *testing.T) {
 	}
 }
 
-// forbidden is what a kernel says that gives out networks, but not the right to set them up.
+// forbidden is in the output where a user may create network namespaces, but not set up networks in them.
 const forbidden = "Operation not permitted"
 
 // farPID is the process whose network is the other one.

@@ -14,7 +14,7 @@ import (
 // chaosRate is how many requests arrive in each second.
 const chaosRate = 300
 
-// proxies are what is compared.
+// proxies are the proxies that are compared.
 var proxies = []struct{ Name, config string }{
 	{"healthpool", "ours.Caddyfile"},
 	{"Caddy", "caddy.Caddyfile"},
@@ -22,7 +22,7 @@ var proxies = []struct{ Name, config string }{
 	{"nginx", "nginx.conf"},
 }
 
-// ChaosRow is what one proxy made of one scenario, in all rounds.
+// ChaosRow is the result of one proxy in all rounds of one scenario.
 type ChaosRow struct {
 	Scenario chaos.Scenario
 	Proxy    string
@@ -35,8 +35,8 @@ func (b *Bench) measureChaos(ctx context.Context) error {
 		results := make([]chaos.Result, len(proxies))
 		for round := range b.rounds {
 			for i := range proxies {
-				i := (i + round) % len(proxies) // nobody is always the first
-				result, err := b.suffer(ctx, proxies[i].config, scenario)
+				i := (i + round) % len(proxies) // so that no proxy is always the first
+				result, err := b.runScenario(ctx, proxies[i].config, scenario)
 				if err != nil {
 					return fmt.Errorf("%s: %w", proxies[i].Name, err)
 				}
@@ -51,8 +51,8 @@ func (b *Bench) measureChaos(ctx context.Context) error {
 	return nil
 }
 
-// suffer has one proxy with four new backends go through a scenario.
-func (b *Bench) suffer(ctx context.Context, config string, scenario chaos.Scenario) (*chaos.Result, error) {
+// runScenario runs a scenario against one proxy with four new backends.
+func (b *Bench) runScenario(ctx context.Context, config string, scenario chaos.Scenario) (*chaos.Result, error) {
 	backends := make([]*chaos.Backend, 4)
 	var s settings
 	for i := range backends {
@@ -71,11 +71,11 @@ func (b *Bench) suffer(ctx context.Context, config string, scenario chaos.Scenar
 	if err := await(ctx, "an answer", func() bool { return answers(ctx, proxy.url, http.StatusOK) }); err != nil {
 		return nil, err
 	}
-	chaos.Load(ctx, proxy.url, chaosRate, 2*time.Second) // opens connections, and is not counted
+	chaos.Load(ctx, proxy.url, chaosRate, 2*time.Second) // opens connections; not counted
 	return scenario.Run(ctx, proxy.url, chaosRate, backends)
 }
 
-// answers tells whether a URL answers with a status.
+// answers reports whether a URL answers with a status.
 func answers(ctx context.Context, url string, status int) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Machine is where, when and with what was measured.
+// Machine is when and on what the benchmarks ran, and with which versions.
 type Machine struct {
 	Date      string
 	Processor string
@@ -23,7 +23,7 @@ type Machine struct {
 	Versions  []string
 }
 
-// describeMachine asks the system, and each program for its version.
+// describeMachine reads /proc, and asks each program for its version.
 func describeMachine(ctx context.Context, caddy string) (Machine, error) {
 	m := Machine{
 		Date:      time.Now().UTC().Format("2 January 2006"),
@@ -42,7 +42,7 @@ func describeMachine(ctx context.Context, caddy string) (Machine, error) {
 		{"nginx", `nginx/(\S+)`, []string{"nginx", "-v"}},
 		{"wrk", `wrk \S*?([\d.]+)`, []string{"wrk", "-v"}},
 	} {
-		// wrk -v says its version and fails.
+		// wrk -v prints its version, but fails.
 		out, err := exec.CommandContext(ctx, program.command[0], program.command[1:]...).CombinedOutput()
 		version := regexp.MustCompile(program.version).FindSubmatch(out)
 		if version == nil {

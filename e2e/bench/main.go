@@ -1,10 +1,10 @@
-// Command bench measures what the README says, side by side with plain Caddy, HAProxy and nginx, in one run on one
-// machine, and writes docs/benchmarks.md with its plots:
+// Command bench measures the numbers of the README beside plain Caddy, HAProxy and nginx, in one run on one machine, and
+// writes docs/benchmarks.md with its plots:
 //
 //	go -C e2e run ./bench
 //
-// It needs haproxy, nginx and wrk (in Debian: apt install haproxy nginx-light wrk), about half an hour, and a machine with
-// nothing else to do. Everything stays on loopback.
+// It needs Linux, haproxy, nginx and wrk (in Debian: apt install haproxy nginx-light wrk), about half an hour, and a machine
+// with nothing else to do. Everything stays on loopback.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -26,7 +27,7 @@ import (
 // Bench is one run.
 type Bench struct {
 	root  string // of the repository
-	dir   string // for what lives as long as the run
+	dir   string // for files that are removed after the run
 	caddy string // the binary, built with the plugin
 
 	scale
@@ -40,10 +41,10 @@ type scale struct {
 	pairs     int           // how often two proxies are compared
 	load      time.Duration // how long each of these takes
 	sizes     []int         // numbers of upstreams
-	visitors  int           // who wait
-	probed    int           // upstreams that are checked
-	settle    time.Duration // until what is measured has become steady
-	watch     time.Duration // how long it is measured
+	visitors  int           // how many visitors wait
+	probed    int           // how many upstreams are checked
+	settle    time.Duration // until things are steady enough to measure
+	watch     time.Duration // how long they are measured
 }
 
 var (
@@ -51,7 +52,7 @@ var (
 		scenarios: chaos.Scenarios, rounds: 2, pairs: 7, load: 2 * time.Second, sizes: []int{3, 1000, 10_000},
 		visitors: 10_000, probed: 10_000, settle: 25 * time.Second, watch: 30 * time.Second,
 	}
-	// small tells whether the benchmarks work.
+	// small is enough to see whether the benchmarks work.
 	small = scale{
 		scenarios: []chaos.Scenario{chaos.Scenarios[0].Faster(2)}, rounds: 1, pairs: 1, load: time.Second, sizes: []int{3},
 		visitors: 200, probed: 100, settle: 3 * time.Second, watch: 5 * time.Second,
@@ -122,8 +123,11 @@ func run() error {
 	return b.report.write(filepath.Join(b.root, "docs"))
 }
 
-// prepare looks for what is needed, and builds Caddy.
+// prepare checks that everything needed is there, and builds Caddy.
 func (b *Bench) prepare(ctx context.Context) error {
+	if runtime.GOOS != "linux" {
+		return errors.New("it needs Linux, whose /proc says what a process uses")
+	}
 	for _, tool := range []string{"haproxy", "nginx", "wrk"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%w (in Debian: apt install haproxy nginx-light wrk)", err)

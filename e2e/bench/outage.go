@@ -10,22 +10,22 @@ import (
 	"time"
 )
 
-// OutageRow is how many clients per second are told that nothing answers.
+// OutageRow is how many error responses per second a proxy gives when nothing answers.
 type OutageRow struct {
 	Proxy  string
 	Format string
 	Bytes  int // of the body
 	Rate   spread
 
-	AtLeast bool // wrk could not ask any faster
+	AtLeast bool // whether wrk could not ask any faster
 }
 
-// asker is a kind of client, and who is to answer it.
+// asker is a kind of client, and the proxy that answers it.
 type asker struct {
 	proxy, config, format string
 
 	headers []string
-	grpc    bool // which is answered with status 200
+	grpc    bool // whether it is answered with status 200, as gRPC is
 }
 
 var askers = []asker{
@@ -40,10 +40,10 @@ var askers = []asker{
 	{proxy: "nginx, error_page", config: "nginx.conf", format: "page"},
 }
 
-// oldOutage is when an outage is over what requests wait for.
+// oldOutage is how old an outage must be for requests not to be held any more.
 const oldOutage = 7 * time.Second
 
-// measureOutage asks proxies that have nothing behind them, in turn.
+// measureOutage asks proxies whose upstreams are all down, in turn.
 func (b *Bench) measureOutage(ctx context.Context) error {
 	s := settings{Upstreams: []string{freeAddress(ctx), freeAddress(ctx)}}
 	servers := make(map[string]*server)
@@ -126,7 +126,7 @@ func pageOf(size int) string {
 	return begin + strings.Repeat("Sorry. ", max(0, size-len(begin)-len(end))/len("Sorry. ")) + end
 }
 
-// httpOf returns a page as HAProxy takes it: with the head of its response.
+// httpOf returns a page as HAProxy wants it: with status line and header.
 func httpOf(page string) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html; charset=utf-8\r\n"+
 		"Cache-Control: no-store\r\nContent-Length: %d\r\n\r\n%s", len(page), page)

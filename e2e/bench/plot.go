@@ -10,7 +10,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/e2e/internal/chaos"
 )
 
-// plot is an SVG image in the making. It is legible on light and dark grounds.
+// plot is an SVG image that is being written. It is legible on light and dark backgrounds.
 type plot struct{ bytes.Buffer }
 
 const plotStyle = `<style>text{font:13px system-ui,sans-serif;fill:#24292f}` +
@@ -26,7 +26,7 @@ func newPlot(width, height int, title string) *plot {
 }
 
 func (p *plot) add(format string, args ...any) {
-	_, _ = fmt.Fprintf(p, format+"\n", args...) // a buffer takes it all
+	_, _ = fmt.Fprintf(p, format+"\n", args...) // a buffer never fails
 }
 
 func (p *plot) text(x, y float64, class, words string) {
@@ -90,7 +90,7 @@ func worst(answers []chaos.Answer) []chaos.Answer {
 	return slots
 }
 
-// plotThroughput shows our rate as a ratio to plain Caddy's, on a scale on which half is as far as twice.
+// plotThroughput shows our rate as a ratio to plain Caddy's, on a logarithmic scale.
 func plotThroughput(rows []ThroughputRow) []byte {
 	const width, line, left, least = 760, 34, 185, 0.5
 	p := newPlot(width, line*len(rows)+30, "Requests per second, as ratio to plain Caddy")

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// ProbingRow is what checks cost.
+// ProbingRow is the cost of health checks.
 type ProbingRow struct {
 	Proxy  string
 	Check  string
 	Core   float64 // of one core
-	Checks float64 // per second, as the backend has seen them
+	Checks float64 // per second, as counted by the backend
 	Memory int64   // resident bytes
 }
 
-// measureProbing watches proxies that have nothing to do but checks.
+// measureProbing watches proxies that have nothing to do but health checks.
 func (b *Bench) measureProbing(ctx context.Context) error {
 	backend, port, err := b.backend(ctx)
 	if err != nil {
@@ -73,7 +73,7 @@ func (b *Bench) watchProbes(ctx context.Context, backend *server, config string,
 	}, err
 }
 
-// seen is how many checks have reached the backend: connections, or requests if those are what checks are.
+// seen is how many checks have reached the backend: requests for http checks, else connections.
 func (s *server) seen(ctx context.Context, check string) (float64, error) {
 	text, err := asker{}.ask(ctx, s.url+"/-/status")
 	if err != nil {

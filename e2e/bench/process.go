@@ -18,7 +18,7 @@ type process struct {
 	log *os.File
 }
 
-// start starts a server, in a directory where it may leave things.
+// start starts a server in a directory that it may write to.
 func start(ctx context.Context, dir, name string, args ...string) (*process, error) {
 	log, err := os.Create(filepath.Join(dir, filepath.Base(name)+".log"))
 	if err != nil {
@@ -28,10 +28,10 @@ func start(ctx context.Context, dir, name string, args ...string) (*process, err
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	cmd.Stdout, cmd.Stderr = log, log
-	// Nothing outlives this program, whatever ends it.
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // nginx would leave its workers otherwise
+	// No server outlives this program, whatever ends it.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // a killed nginx would leave its workers
 	cmd.WaitDelay = 5 * time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	endWithParent(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -40,13 +40,13 @@ func start(ctx context.Context, dir, name string, args ...string) (*process, err
 
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	impatient := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
-	_ = p.cmd.Wait() // its exit status is what the signal makes of it
-	impatient.Stop()
-	_ = p.log.Close() // who reads it reads the file
+	kill := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
+	_ = p.cmd.Wait() // its exit status depends on the signal
+	kill.Stop()
+	_ = p.log.Close() // said reads the file by its name
 }
 
-// said is what the server wrote.
+// said is the end of what the server wrote.
 func (p *process) said() string {
 	text, _ := os.ReadFile(p.log.Name())
 	return string(text[max(0, len(text)-2000):])
@@ -59,7 +59,7 @@ type usage struct {
 	memory int64 // bytes that are resident
 }
 
-// clockTick is the unit of times in /proc/<pid>/stat, on every Linux that Go knows (USER_HZ).
+// clockTick is the unit of times in /proc/<pid>/stat, on every Linux that Go supports (USER_HZ).
 const clockTick = time.Second / 100
 
 // use reads what the process has used (proc(5)).
@@ -85,7 +85,7 @@ func (p *process) use() (usage, error) {
 	}, nil
 }
 
-// since is the part of one core that was used since then.
+// since is how much of one core was used since then.
 func (u usage) since(then usage) float64 {
 	return (u.cpu - then.cpu).Seconds() / u.at.Sub(then.at).Seconds()
 }

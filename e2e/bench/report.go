@@ -17,7 +17,7 @@ import (
 //go:embed report.md
 var reportTemplate embed.FS
 
-// Report is what was measured.
+// Report is the result of all measurements.
 type Report struct {
 	Machine    Machine
 	Rounds     int
@@ -29,7 +29,7 @@ type Report struct {
 	Probing    []ProbingRow
 }
 
-// functions are how numbers are written in the report.
+// functions format numbers in the report.
 var functions = template.FuncMap{
 	"count":   count,
 	"took":    took,
@@ -68,7 +68,7 @@ func (r *Report) write(docs string) error {
 	return nil
 }
 
-// count writes a number with commas between thousands.
+// count formats a number with commas between thousands.
 func count(n any) string {
 	digits := fmt.Sprint(n)
 	if f, ok := n.(float64); ok {
@@ -80,7 +80,7 @@ func count(n any) string {
 	return digits
 }
 
-// took writes a time with as many digits as tell something.
+// took formats a duration with no more digits than matter.
 func took(d time.Duration) string {
 	if d >= time.Second {
 		return fmt.Sprintf("%.2f s", d.Seconds())
@@ -88,7 +88,7 @@ func took(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 }
 
-// tally writes counts in the order of what is counted.
+// tally formats counts, sorted by what is counted.
 func tally(counts map[string]int) string {
 	words := make([]string, 0, len(counts))
 	for _, key := range slices.Sorted(maps.Keys(counts)) {

@@ -17,21 +17,21 @@ import (
 	"time"
 )
 
-// patience is how long is waited for what must happen.
-const patience = time.Minute
+// awaitTimeout is how long await waits.
+const awaitTimeout = time.Minute
 
 //go:embed configs
 var configs embed.FS
 
-// settings are what configs are made of.
+// settings are the values in the templates of configs.
 type settings struct {
 	Upstreams []string
-	Names     []string // that have the upstreams as addresses
-	Port      string   // on which these listen
-	Resolver  string   // that knows the names
-	Page      string   // that is answered by who has none
+	Names     []string // which resolve to the upstreams
+	Port      string   // of the upstreams
+	Resolver  string   // the name server for Names
+	Page      string   // the error page of proxies that have none of their own
 	Check     string   // tcp or http
-	Listen    string   // any free address, unless told
+	Listen    string   // a free address if empty
 
 	// Set by serve.
 	Admin, Dir string
@@ -87,7 +87,7 @@ func (b *Bench) command(file string) []string {
 	}
 }
 
-// render returns the text of a config; Caddyfiles begin with the same options.
+// render returns the text of a config; all Caddyfiles begin with the same options.
 func render(config string, s settings) ([]byte, error) {
 	names := []string{"configs/" + config}
 	if strings.HasSuffix(config, ".Caddyfile") {
@@ -108,8 +108,8 @@ func render(config string, s settings) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// freeAddress returns an address on which nothing listens. Its port lies below those that the system hands out to
-// connections, so that none of these takes it.
+// freeAddress returns an address on which nothing listens. Its port lies below the range of ephemeral ports, so that no
+// connection takes it.
 func freeAddress(ctx context.Context) string {
 	for {
 		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
@@ -129,19 +129,19 @@ func listens(ctx context.Context, address string) bool {
 	return true
 }
 
-// await waits until a condition holds that has no event to wait for.
+// await polls until a condition holds.
 func await(ctx context.Context, what string, holds func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, awaitTimeout)
 	defer cancel()
 	for !holds() {
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("waited %v in vain: %s", patience, what)
+			return fmt.Errorf("waited %v in vain: %s", awaitTimeout, what)
 		}
 	}
 	return nil
 }
 
-// pause returns after some time, or at the end of everything.
+// pause waits for some time, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):

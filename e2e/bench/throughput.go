@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ThroughputRow is our rate beside that of another way to have as many upstreams.
+// ThroughputRow is our rate beside that of plain Caddy with as many upstreams.
 type ThroughputRow struct {
 	Upstreams   int
 	Other       string
@@ -18,7 +18,7 @@ type ThroughputRow struct {
 	CPU         spread  // the same for processor time per request, where less is better
 }
 
-// spread is what a ratio comes to in several pairs.
+// spread is the range of a ratio over several pairs.
 type spread struct{ Low, Median, High float64 }
 
 func spreadOf(ratios []float64) spread {
@@ -31,7 +31,7 @@ func median(values []float64) float64 {
 	return values[len(values)/2]
 }
 
-// measureThroughput compares pairs, in alternation, so that whatever else the machine does meets both.
+// measureThroughput compares pairs in alternation, so that whatever else the machine does affects both.
 func (b *Bench) measureThroughput(ctx context.Context) error {
 	for _, n := range b.sizes {
 		names, err := serveZone(ctx, loopback(n))
@@ -72,7 +72,7 @@ func (b *Bench) compare(ctx context.Context, config string, names *zone) (row Th
 		if err := await(ctx, "an answer", func() bool { return answers(ctx, servers[i].url, http.StatusOK) }); err != nil {
 			return row, err
 		}
-		// Slow starts end, and nearly all upstreams have their connection.
+		// After this, slow starts are over, and nearly all upstreams have a connection.
 		if _, err := servers[i].throughput(ctx, 4*b.load); err != nil {
 			return row, err
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// backend starts the backend that all upstreams of a measurement are. It listens on all of 127.0.0.0/8.
+// backend starts the backend that plays all upstreams of a measurement. It listens on all of 127.0.0.0/8.
 func (b *Bench) backend(ctx context.Context) (backend *server, port string, err error) {
 	address := freeAddress(ctx)
 	if _, port, err = net.SplitHostPort(address); err != nil {
@@ -38,7 +38,7 @@ func withPort(ips []net.IP, port string) []string {
 	return addresses
 }
 
-// addressesPerName is less than what fits into one answer, of 64 KiB.
+// addressesPerName is how many addresses a name has: fewer than fit into one answer, of 64 KiB.
 const addressesPerName = 2500
 
 // zone is a name server that knows names with many addresses.
@@ -69,7 +69,7 @@ func serveZone(ctx context.Context, ips []net.IP) (*zone, error) {
 		if _, udp := w.RemoteAddr().(*net.UDPAddr); udp {
 			reply.Truncate(dns.MinMsgSize)
 		}
-		_ = w.WriteMsg(reply) // who does not get it asks again
+		_ = w.WriteMsg(reply) // a client that does not get it asks again
 	})
 	z.address = freeAddress(ctx)
 	packets, err := new(net.ListenConfig).ListenPacket(ctx, "udp", z.address)

@@ -19,11 +19,11 @@ import (
 	"github.com/healthpool/caddy-healthpool/e2e/internal/chaos"
 )
 
-// Waiting is what visitors cost who keep the page open, and how they come back.
+// Waiting is what visitors cost while they keep the page open, and how they come back.
 type Waiting struct {
 	Visitors int
 	Empty    int64   // resident bytes before they came
-	Idle     int64   // what plain Caddy has with as many connections that are idle
+	Idle     int64   // resident bytes of plain Caddy with as many idle connections
 	Memory   int64   // resident bytes while they wait
 	Core     float64 // of one core, while they wait
 	Polls    float64 // per second, meanwhile
@@ -33,7 +33,7 @@ type Waiting struct {
 
 const (
 	apps         = 2
-	visitorsStay = 3 * time.Minute // by then the last must be back
+	visitorsStay = 3 * time.Minute // by then the last one must be back
 )
 
 // measureWaiting has visitors come to a site that is down, wait as the page's script does, and come back.
@@ -112,19 +112,19 @@ func (w *Waiting) watch(ctx context.Context, s scale, proxy *server, backends []
 type crowd struct {
 	url   string
 	polls atomic.Int64
-	lost  atomic.Pointer[error] // why the last of those who never came back did not
+	lost  atomic.Pointer[error] // why a visitor never came back; of several, the last
 
 	mu   sync.Mutex
 	back []time.Time
 }
 
-// visitor is one of them, with a connection of his own.
+// visitor is one of them, with a connection of its own.
 type visitor struct {
 	*crowd
 	http.Transport
 }
 
-// visit is one visitor, from arriving to being back.
+// visit is one visitor, from arriving until the site works again.
 func (c *crowd) visit(ctx context.Context, after time.Duration) {
 	v := visitor{crowd: c}
 	defer v.CloseIdleConnections()
@@ -146,7 +146,7 @@ var (
 	pollAfter = regexp.MustCompile(`data-after="(\d+)"`)
 )
 
-// open opens the site. If it meets the page, it returns when that would open the site again.
+// open opens the site. If it gets the error page, it returns when that page would reload.
 func (v *visitor) open(ctx context.Context) (served bool, err error) {
 	met, err := v.ask(ctx, http.MethodGet, "")
 	if err != nil || met.status == http.StatusOK {
@@ -172,7 +172,7 @@ func (v *visitor) open(ctx context.Context) (served bool, err error) {
 		v.polls.Add(1)
 		after, err = strconv.ParseFloat(said.after, 64)
 		if said.status == http.StatusNoContent {
-			// Half a second, as on the page, to hear of it.
+			// As on the page, which takes half a second to tell the visitor.
 			return false, pause(ctx, time.Duration((after+.5)*float64(time.Second)))
 		}
 		if err != nil {
@@ -181,7 +181,7 @@ func (v *visitor) open(ctx context.Context) (served bool, err error) {
 	}
 }
 
-// reply is what a visitor is told.
+// reply is an answer to a visitor.
 type reply struct {
 	status int
 	after  string // Retry-After
@@ -206,7 +206,7 @@ func (v *visitor) ask(ctx context.Context, method, poll string) (reply, error) {
 	return reply{response.StatusCode, response.Header.Get("Retry-After"), body}, err
 }
 
-// perSecond counts those who came back in each second since then.
+// perSecond counts the visitors who came back in each second since then.
 func (c *crowd) perSecond(began time.Time) []int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -221,7 +221,7 @@ func (c *crowd) perSecond(began time.Time) []int {
 	return counts
 }
 
-// idleConnections returns the memory that plain Caddy has with as many connections, each of which asked once.
+// idleConnections returns the memory of plain Caddy with as many connections, each of which made one request.
 func (b *Bench) idleConnections(ctx context.Context) (int64, error) {
 	plain, err := b.serve(ctx, "outage/respond.Caddyfile", settings{Page: pageOf(4000)})
 	if err != nil {

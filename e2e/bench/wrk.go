@@ -24,10 +24,10 @@ var (
 type speed struct {
 	rate     float64 // answers per second
 	requests float64
-	limited  bool // whether wrk itself had nothing left to give
+	limited  bool // whether wrk itself was at its limit
 }
 
-// wrk asks a URL for some whole seconds, and fails unless all answers are of the kind that is expected.
+// wrk loads a URL for some whole seconds, and fails unless all answers are of the expected kind.
 func wrk(ctx context.Context, url string, d time.Duration, errorsExpected bool, args ...string) (s speed, err error) {
 	args = append([]string{
 		"--threads", "1", "--connections", strconv.Itoa(connections),

@@ -18,23 +18,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/healthpool/caddy-healthpool/internal/operator"
+	"github.com/healthpool/caddy-healthpool/internal/plain"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// client asks the admin API of a Caddy that runs elsewhere.
+// client asks the admin API of a running Caddy.
 type client struct {
 	// address is where its admin endpoint is, as core's commands take it.
 	address string
-	// patience is how long it may take to answer.
-	patience time.Duration
-	// turn is held by the one request under way: those that are given up cannot be
-	// stopped, and must not add up.
+	// timeout is how long it may take to answer.
+	timeout time.Duration
+	// turn is held by the one request under way: a request that is given up cannot be
+	// stopped, and such requests must not pile up.
 	turn chan struct{}
 }
 
-// patience is how long a Caddy may take to answer a command. An order waits for the
-// storage for a while.
-const patience = 10 * time.Second
+// commandTimeout is how long Caddy may take to answer a command. It is longer than an
+// order waits for the storage.
+const commandTimeout = 10 * time.Second
 
 // addFlags adds what core's commands take to find the admin API.
 func addFlags(cmd *cobra.Command) {
@@ -44,13 +45,13 @@ func addFlags(cmd *cobra.Command) {
 	f.String("address", "", "The address to use to reach the admin API endpoint, if not the default")
 }
 
-// clientOf returns a client of the Caddy that the flags of addFlags say.
-func clientOf(fl caddycmd.Flags, patience time.Duration) (*client, error) {
+// clientOf returns a client of the Caddy that the flags of addFlags point to.
+func clientOf(fl caddycmd.Flags, timeout time.Duration) (*client, error) {
 	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
 	if err != nil {
 		return nil, fmt.Errorf("determining the address of the admin API: %w", err)
 	}
-	return &client{address: address, patience: patience, turn: make(chan struct{}, 1)}, nil
+	return &client{address: address, timeout: timeout, turn: make(chan struct{}, 1)}, nil
 }
 
 // reply is an answer of the admin API that is no error.
@@ -67,16 +68,16 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.reason }
 
-// do asks for a path. It returns in time even if Caddy does not answer, which
-// core's function does not.
+// do makes a request. It returns within the timeout even if Caddy does not answer:
+// core's function has none.
 func (c *client) do(ctx context.Context, method, path string, body []byte) (reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	expired := func() error {
 		if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
-		return c.unreachable(fmt.Sprintf("no answer within %s", c.patience))
+		return c.unreachable(fmt.Sprintf("no answer within %s", c.timeout))
 	}
 	select {
 	case c.turn <- struct{}{}:
@@ -106,7 +107,7 @@ func (c *client) request(method, path string, body []byte) (reply, error) {
 	if body != nil {
 		sent = bytes.NewReader(body)
 	}
-	// Core makes a transport for each request, which would keep the connection.
+	// Core makes a transport for each request, which would leave its connection open.
 	resp, err := caddycmd.AdminAPIRequest(c.address, method, path, http.Header{"Connection": {"close"}}, sent)
 	if err != nil {
 		return reply{}, c.explain(err)
@@ -123,11 +124,12 @@ func (c *client) unreachable(reason string) error {
 	return fmt.Errorf("cannot reach Caddy's admin API at %s: %s; Caddy may not be running, or not have its admin API there (--address and --config say where)", c.address, printable(reason))
 }
 
-// explain says what an error of core's function is about: it has it in its text only.
+// explain turns an error of core's function into one for people. What went wrong is
+// only in its text.
 func (c *client) explain(err error) error {
 	text := err.Error()
 	if reason, ok := strings.CutPrefix(text, "performing request: "); ok {
-		if _, after, ok := strings.Cut(reason, `": `); ok { // what was to be done with which URL
+		if _, after, ok := strings.Cut(reason, `": `); ok { // after the method and the URL
 			reason = after
 		}
 		return c.unreachable(reason)
@@ -151,7 +153,7 @@ func (c *client) explain(err error) error {
 	return &refusal{status, strings.TrimSpace(fmt.Sprintf("Caddy at %s answers with status %d %.*s", c.address, status, enough, printable(body)))}
 }
 
-// decode reads an answer into to.
+// decode parses the JSON of an answer.
 func (c *client) decode(r reply, to any) error {
 	if err := json.Unmarshal(r.body, to); err != nil {
 		return fmt.Errorf("what answers at %s does not do so as Caddy's admin API: %w", c.address, err)
@@ -159,7 +161,7 @@ func (c *client) decode(r reply, to any) error {
 	return nil
 }
 
-// pools returns all pools, and the JSON that they are from.
+// pools returns all pools, and the JSON that they were parsed from.
 func (c *client) pools(ctx context.Context) ([]pool.Status, []byte, error) {
 	r, err := c.do(ctx, http.MethodGet, operator.PoolsPath, nil)
 	if err != nil {
@@ -172,7 +174,7 @@ func (c *client) pools(ctx context.Context) ([]pool.Status, []byte, error) {
 	return all, r.body, nil
 }
 
-// pool returns one pool, and the JSON that it is from.
+// pool returns one pool, and the JSON that it was parsed from.
 func (c *client) pool(ctx context.Context, name string) (pool.Status, []byte, error) {
 	all, raw, err := c.pools(ctx)
 	if err != nil {
@@ -189,17 +191,17 @@ func (c *client) pool(ctx context.Context, name string) (pool.Status, []byte, er
 	return all[i], each[i], nil
 }
 
-// order says what is wanted of a pool, and reports whether it is stored.
+// order sends an order about a pool, and reports whether the storage has it.
 func (c *client) order(ctx context.Context, method, name, what string, body []byte) (p pool.Status, stored bool, err error) {
 	if name == "" { // the path would be another
 		return p, false, errors.New("pool: must be given")
 	}
-	// A name of dots only would be taken for a way through the path.
+	// A name such as ".." would otherwise change the path.
 	escaped := strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
 	r, err := c.do(ctx, method, operator.PoolsPath+"/"+escaped+"/"+what, body)
 	if failure, ok := errors.AsType[*refusal](err); ok && failure.status == http.StatusNotFound {
 		if _, _, err := c.pool(ctx, name); err != nil {
-			return p, false, err // names those that there are
+			return p, false, err // it lists the pools that exist
 		}
 	}
 	if err != nil {
@@ -209,7 +211,7 @@ func (c *client) order(ctx context.Context, method, name, what string, body []by
 	return p, r.status != http.StatusAccepted, err
 }
 
-// noPool is the error that names the pools that there are.
+// noPool is the error about an unknown pool. It lists those that exist.
 func noPool(name string, all []pool.Status) error {
 	if len(all) == 0 {
 		return fmt.Errorf("no pool is named %q: the running config has no healthpool", name)
@@ -218,23 +220,19 @@ func noPool(name string, all []pool.Status) error {
 	for i, p := range all {
 		names[i] = printable(p.Name)
 	}
-	return fmt.Errorf("no pool is named %q: there is %s", name, listed(names))
+	return fmt.Errorf("no pool is named %q: there is %s", name, listFirst(names))
 }
 
-// listed joins the first of some names.
-func listed(names []string) string {
+// listFirst lists the first of some names, and counts the rest.
+func listFirst(names []string) string {
 	const most = 10
 	if more := len(names) - most; more > 1 {
 		names = append(slices.Clone(names[:most]), fmt.Sprintf("%d more", more))
 	}
-	if len(names) < 2 {
-		return strings.Join(names, "")
-	}
-	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " and " + names[last]
+	return plain.List(names)
 }
 
-// count is a number of things.
+// count formats a number of things.
 func count[N int | int64](n N, one, more string) string {
 	switch n {
 	case 0:

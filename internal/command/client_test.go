@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,6 +30,10 @@ type fakeAdmin struct {
 	pools atomic.Pointer[[]pool.Status]
 	// status is that of answers to orders.
 	status int
+	// gets is the number of requests for the pools.
+	gets atomic.Int64
+	// onGet is called with that number before each of them is answered; nil for nothing.
+	onGet func(n int64)
 	// asked is the latest order, with its body.
 	asked atomic.Pointer[string]
 }
@@ -38,9 +43,20 @@ func newFakeAdmin(t *testing.T, pools ...pool.Status) *fakeAdmin {
 	t.Helper()
 	f := &fakeAdmin{status: http.StatusOK}
 	f.pools.Store(&pools)
-	f.Server = httptest.NewServer(f)
-	t.Cleanup(f.Close)
+	f.listen(t, "127.0.0.1:0")
 	return f
+}
+
+// listen starts its server at an address.
+func (f *fakeAdmin) listen(t *testing.T, address string) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: f}}
+	f.Start()
+	t.Cleanup(f.Close)
 }
 
 func (f *fakeAdmin) address() string { return f.Listener.Addr().String() }
@@ -48,6 +64,9 @@ func (f *fakeAdmin) address() string { return f.Listener.Addr().String() }
 func (f *fakeAdmin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	all := *f.pools.Load()
 	if r.Method == http.MethodGet && r.URL.Path == operator.PoolsPath {
+		if n := f.gets.Add(1); f.onGet != nil {
+			f.onGet(n)
+		}
 		_ = json.NewEncoder(w).Encode(all)
 		return
 	}
@@ -133,9 +152,9 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// TestPatience: a Caddy that does not answer is given up, and not asked again while
-// it has not answered.
-func TestPatience(t *testing.T) {
+// TestTimeout: a request without an answer is given up, and no other one is sent while it
+// is under way.
+func TestTimeout(t *testing.T) {
 	asked := make(chan bool, 10)
 	release := make(chan bool)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -144,7 +163,7 @@ func TestPatience(t *testing.T) {
 		fmt.Fprint(w, "[]")
 	}))
 	defer s.Close()
-	c := &client{address: s.Listener.Addr().String(), patience: 50 * time.Millisecond, turn: make(chan struct{}, 1)}
+	c := &client{address: s.Listener.Addr().String(), timeout: 50 * time.Millisecond, turn: make(chan struct{}, 1)}
 	for range 3 {
 		_, _, err := c.pools(t.Context())
 		wantError(t, err, "no answer within 50ms", c.address)
@@ -157,7 +176,7 @@ func TestPatience(t *testing.T) {
 	_, _, err := c.pools(ctx)
 	wantError(t, err, "context canceled")
 	close(release)
-	c.patience = patience
+	c.timeout = commandTimeout
 	if _, _, err := c.pools(t.Context()); err != nil {
 		t.Error(err)
 	}

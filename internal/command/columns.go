@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/healthpool/caddy-healthpool/internal/plain"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
@@ -18,17 +19,17 @@ type table struct {
 	upstreams []pool.UpstreamStatus
 }
 
-// column is one thing about each upstream.
+// column shows one property of each upstream.
 type column struct {
 	title string
-	// right is whether its cells are aligned at the right.
+	// right is whether its cells are right-aligned.
 	right bool
-	// keep says how long it stays when there is no room: those with less go first,
-	// and those with 0 never.
+	// keep is its priority when there is not enough room: columns with a low one are
+	// dropped first, those with 0 never.
 	keep  int
 	cells []string
 	width int
-	// paint colours a cell that has its final width.
+	// paint colours a cell that is padded to its final width; nil for no colour.
 	paint func(t terminal, u *pool.UpstreamStatus, cell string) string
 }
 
@@ -50,13 +51,13 @@ func newTable(upstreams []pool.UpstreamStatus, t terminal, now time.Time) *table
 		if u.Since.IsZero() {
 			return "-"
 		}
-		return elapsed(now.Sub(u.Since))
+		return plain.Elapsed(now.Sub(u.Since))
 	})
 	tab.add(column{title: "CHECK", right: true, keep: 2}, func(u *pool.UpstreamStatus) string {
 		if u.LastCheck == nil {
 			return "-"
 		}
-		return took(u.LastCheck.DurationMS)
+		return plain.Milliseconds(u.LastCheck.DurationMS)
 	})
 	tab.add(column{title: "HISTORY", right: true, keep: 3, paint: paintMarks}, func(u *pool.UpstreamStatus) string {
 		return t.marks(u.History, checksShown)
@@ -68,7 +69,7 @@ func newTable(upstreams []pool.UpstreamStatus, t terminal, now time.Time) *table
 		if u.LatencyMS == 0 {
 			return "-"
 		}
-		return took(u.LatencyMS)
+		return plain.Milliseconds(u.LatencyMS)
 	})
 	tab.fit()
 	return tab
@@ -98,10 +99,10 @@ func stateOf(u *pool.UpstreamStatus) string {
 }
 
 func paintState(t terminal, u *pool.UpstreamStatus, cell string) string {
-	return t.paint(way(u.State), cell)
+	return t.paint(sgrOf(u.State), cell)
 }
 
-// marks are the latest checks, the newest last.
+// marks draws the latest checks, the newest last.
 func (t terminal) marks(history string, most int) string {
 	history = history[max(len(history)-most, 0):]
 	return strings.Map(func(r rune) rune {
@@ -134,8 +135,8 @@ func paintMarks(t terminal, _ *pool.UpstreamStatus, cell string) string {
 	return text.String()
 }
 
-// fit makes the table as narrow as the terminal: with less history, then without
-// the columns that matter least, and last with parts of the addresses.
+// fit makes the table as narrow as the terminal: first it shortens the history, then it
+// drops the columns that matter least, and last it clips the addresses.
 func (tab *table) fit() {
 	for most := checksShown / 2; tab.excess() > 0 && most >= fewestChecks; most /= 2 {
 		i := slices.IndexFunc(tab.columns, func(c column) bool { return c.title == "HISTORY" })
@@ -178,7 +179,7 @@ func (tab *table) excess() int {
 	return total - tab.width
 }
 
-// title is the line above the upstreams.
+// title is the line with the titles of the columns.
 func (tab *table) title() string {
 	cells := make([]string, len(tab.columns))
 	for i, c := range tab.columns {
@@ -187,13 +188,13 @@ func (tab *table) title() string {
 	return strings.TrimRight(indent+strings.Join(cells, gap), " ")
 }
 
-// line is that of the upstream with an index.
+// line is the line of the i-th upstream.
 func (tab *table) line(i int) string {
 	cells := make([]string, len(tab.columns))
 	for j, c := range tab.columns {
 		cells[j] = c.pad(c.cells[i])
 		if j == len(tab.columns)-1 {
-			cells[j] = strings.TrimRight(cells[j], " ") // not all that is painted ends with its text
+			cells[j] = strings.TrimRight(cells[j], " ") // once it is painted, it ends with an escape sequence
 		}
 		if c.paint != nil {
 			cells[j] = c.paint(tab.terminal, &tab.upstreams[i], cells[j])

@@ -1,4 +1,4 @@
-// Package command has what caddy healthpool does at a terminal.
+// Package command has the commands of caddy healthpool.
 package command
 
 import (
@@ -12,7 +12,7 @@ func Register() {
 		Name:  "healthpool",
 		Short: "Shows and controls pools of upstreams",
 		CobraFunc: func(cmd *cobra.Command) {
-			// A mistyped order must not pass for one that was heeded.
+			// A mistyped subcommand must be an error, not print the help and succeed.
 			cmd.Args = cobra.NoArgs
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 			cmd.AddCommand(statusCommand())

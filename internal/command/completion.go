@@ -10,11 +10,11 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// whileTyping is how long a Caddy may take to answer someone who has pressed Tab.
-const whileTyping = time.Second
+// completionTimeout is how long Caddy may take to answer someone who has pressed Tab.
+const completionTimeout = time.Second
 
-// complete offers the names of pools after a number of other arguments, and then, of
-// the pool that is named, the upstreams that may be meant; nil for none of them.
+// complete completes arguments: first one of before, if there are any, then the name of a
+// pool, and then, unless meant is nil, the upstreams of that pool that may be meant.
 func complete(before []string, meant func(pool.UpstreamStatus) bool) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		const nothingElse = cobra.ShellCompDirectiveNoFileComp
@@ -27,7 +27,7 @@ func complete(before []string, meant func(pool.UpstreamStatus) bool) cobra.Compl
 		if len(args) > 1 || len(args) == 1 && meant == nil {
 			return nil, nothingElse
 		}
-		c, err := clientOf(caddycmd.Flags{FlagSet: cmd.Flags()}, whileTyping)
+		c, err := clientOf(caddycmd.Flags{FlagSet: cmd.Flags()}, completionTimeout)
 		if err != nil {
 			return nil, nothingElse
 		}

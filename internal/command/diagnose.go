@@ -22,8 +22,8 @@ func diagnoseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diagnose <address|url>... [--timeout <duration>] [--json]",
 		Short: "Says why an upstream cannot be reached, and what to do",
-		Long: `Walks the way to each address as the proxy would, over DNS, connection, TLS
-and HTTP, and says in plain words what is wrong there and what to do about it.
+		Long: `Goes through what the proxy does to reach each address, from DNS over connect and
+TLS to HTTP, and says in plain words what is wrong there and what to do about it.
 
 An address is one as in a config, such as app:8080 or unix//run/app.sock, or a
 URL with http, https or h2c. It needs no running Caddy; run it where Caddy runs,
@@ -52,7 +52,7 @@ func diagnoseAll(ctx context.Context, addresses []string, fl caddycmd.Flags, out
 	}
 	asJSON := fl.Bool("json")
 	if !asJSON {
-		walk.Watch = func(s diagnose.Step) { _, _ = fmt.Fprintln(out, s) } // long ones are better seen at once
+		walk.Watch = func(s diagnose.Step) { _, _ = fmt.Fprintln(out, s) } // steps may take long, so show each at once
 	}
 	reports := make([]diagnose.Report, 0, len(addresses))
 	for i, address := range addresses {
@@ -82,8 +82,7 @@ func diagnoseAll(ctx context.Context, addresses []string, fl caddycmd.Flags, out
 	return failed(reports)
 }
 
-// failed is the error that names the addresses with a problem, and nil if none
-// has one.
+// failed is the error that lists the addresses with a problem, or nil if none has one.
 func failed(reports []diagnose.Report) error {
 	var reasons []string
 	for _, r := range reports {

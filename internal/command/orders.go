@@ -19,8 +19,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// outlives is what is so of every order.
-const outlives = `This outlives reloads and restarts, and reaches every Caddy that shares the
+// aboutOrders is the part of the help that every order shares.
+const aboutOrders = `This outlives reloads and restarts, and reaches every Caddy that shares the
 storage. The address of the admin API can be given with --address or is taken from
 --config, if not the default. The exit status is 0 if the running Caddy heeds it,
 else 1.`
@@ -32,7 +32,7 @@ func drainCommand() *cobra.Command {
 		Long: `Has an upstream of a pool get no new requests, while those in flight go on to
 their end, so that it can be stopped without harm.
 
-` + outlives,
+` + aboutOrders,
 		Example:           `  caddy healthpool drain shop 10.0.0.1:8080`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: complete(nil, func(u pool.UpstreamStatus) bool { return u.State != pool.Draining }),
@@ -50,7 +50,7 @@ func undrainCommand() *cobra.Command {
 		Short: "Has an upstream that was drained get requests again",
 		Long: `Has an upstream of a pool that was drained get requests again, if it is healthy.
 
-` + outlives,
+` + aboutOrders,
 		Example:           `  caddy healthpool undrain shop 10.0.0.1:8080`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: complete(nil, func(u pool.UpstreamStatus) bool { return u.State == pool.Draining }),
@@ -63,7 +63,7 @@ func undrainCommand() *cobra.Command {
 }
 
 func drain(cmd *cobra.Command, method, name, upstream string) error {
-	c, err := clientOf(caddycmd.Flags{FlagSet: cmd.Flags()}, patience)
+	c, err := clientOf(caddycmd.Flags{FlagSet: cmd.Flags()}, commandTimeout)
 	if err != nil {
 		return err
 	}
@@ -74,10 +74,10 @@ func drain(cmd *cobra.Command, method, name, upstream string) error {
 	if err != nil {
 		return err
 	}
-	return tell(cmd.OutOrStdout(), drained(&p, upstream), stored)
+	return printResult(cmd.OutOrStdout(), drained(&p, upstream), stored)
 }
 
-// withUpstreams adds the upstreams that there are to an error about one there is not.
+// withUpstreams adds the upstreams that exist to an error about an unknown one.
 func withUpstreams(cmd *cobra.Command, c *client, name string, err error) error {
 	p, _, again := c.pool(cmd.Context(), name)
 	if again != nil || len(p.Upstreams) == 0 {
@@ -87,10 +87,10 @@ func withUpstreams(cmd *cobra.Command, c *client, name string, err error) error 
 	for i, u := range p.Upstreams {
 		addresses[i] = printable(u.Address)
 	}
-	return fmt.Errorf("%w: it has %s", err, listed(addresses))
+	return fmt.Errorf("%w: it has %s", err, listFirst(addresses))
 }
 
-// drained says how an upstream is after an order to drain it, or to do so no more.
+// drained describes an upstream after an order to drain or undrain it.
 func drained(p *pool.Status, upstream string) string {
 	subject := printable(upstream) + " in " + printable(p.Name)
 	i := slices.IndexFunc(p.Upstreams, func(u pool.UpstreamStatus) bool { return u.Address == upstream })
@@ -116,8 +116,8 @@ func drained(p *pool.Status, upstream string) string {
 	return text
 }
 
-// tell writes what is so now.
-func tell(out io.Writer, text string, stored bool) error {
+// printResult prints what an order has come to.
+func printResult(out io.Writer, text string, stored bool) error {
 	if !stored {
 		text += "\nCaddy's storage has not taken this yet, so a restart would forget it. Caddy keeps trying."
 	}
@@ -136,7 +136,7 @@ again, even when the time of --until has come.
 --until takes a time such as 18:30 (today, or tomorrow if it has passed),
 "2026-11-22 18:30" or 2026-11-22T18:30:00Z, or how long it takes, such as 2h30m.
 
-` + outlives,
+` + aboutOrders,
 		Example: `  caddy healthpool maintenance on shop --until 18:30 --message "A new shop is being set up."
   caddy healthpool maintenance on shop --allow 10.0.0.0/8 --allow 192.0.2.7
   caddy healthpool maintenance off shop`,
@@ -180,7 +180,7 @@ func maintain(cmd *cobra.Command, on bool, name string) error {
 	if on {
 		method = http.MethodPost
 		wanted := operator.Closing{Message: fl.String("message")}
-		wanted.Allow, _ = fl.GetStringSlice("allow") // it is one
+		wanted.Allow, _ = fl.GetStringSlice("allow") // the flag has this type
 		if cmd.Flags().Changed("until") {
 			until, err := parseUntil(fl.String("until"), now)
 			if err != nil {
@@ -193,7 +193,7 @@ func maintain(cmd *cobra.Command, on bool, name string) error {
 			return fmt.Errorf("maintenance: %w", err)
 		}
 	}
-	c, err := clientOf(fl, patience)
+	c, err := clientOf(fl, commandTimeout)
 	if err != nil {
 		return err
 	}
@@ -201,10 +201,10 @@ func maintain(cmd *cobra.Command, on bool, name string) error {
 	if err != nil {
 		return err
 	}
-	return tell(cmd.OutOrStdout(), maintained(&p, now), stored)
+	return printResult(cmd.OutOrStdout(), maintained(&p, now), stored)
 }
 
-// maintained says how a pool is after an order to close it, or to open it.
+// maintained describes a pool after an order to close or open it.
 func maintained(p *pool.Status, now time.Time) string {
 	name := printable(p.Name)
 	m := p.Maintenance
@@ -221,7 +221,7 @@ func maintained(p *pool.Status, now time.Time) string {
 	return text + "."
 }
 
-// parseUntil reads when something ends, as an owner says it.
+// parseUntil parses the time of --until, which must be in the future.
 func parseUntil(text string, now time.Time) (time.Time, error) {
 	at, err := untilOf(text, now)
 	if err != nil {

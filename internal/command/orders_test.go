@@ -68,6 +68,7 @@ func TestOrderErrors(t *testing.T) {
 		{"drain|none|a:80", true, []string{`no pool is named "none": there is shop`}},
 		{"maintenance|on|none", true, []string{`no pool is named "none"`}},
 		{"drain|shop|x", true, []string{`pool shop has no upstream "x": it has 10.0.0.1:8080, `, "10.0.0.3:8080", " and 3 more"}},
+		{"undrain|shop|x", true, []string{`pool shop has no upstream "x": it has 10.0.0.1:8080, `, " and 3 more"}},
 		{"drain||x", false, []string{"pool: must be given"}},
 		{"drain|shop", false, []string{"accepts 2 arg(s)"}},
 		{"undrain", false, []string{"accepts 2 arg(s)"}},

@@ -29,7 +29,7 @@ import (
 
 func previewCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "preview [--config <path> [--adapter <name>]] [--lang <tag>] [--cause <cause>] [--form] [--format <format>] [--all <dir>]",
+		Use:   "preview [--config <path> [--adapter <name>]] [--all <dir> | [--lang <tag>] [--cause <cause>] [--form] [--format <format>]]",
 		Short: "Writes the pages that a config would serve in an outage",
 		Long: `Writes what clients would be given in an outage, with the options of
 no_healthy_upstream in a config: one answer to standard output, or all of them
@@ -51,6 +51,9 @@ first is shown, or with --all each in a directory of its own.`,
 	f.Bool("form", false, "Show what follows on a form that was sent")
 	f.StringP("format", "f", string(represent.HTML), "Format of the answer: "+formatNames())
 	f.String("all", "", "Directory to write all answers to")
+	for _, one := range []string{"lang", "cause", "form", "format"} { // which choose one answer
+		cmd.MarkFlagsMutuallyExclusive("all", one)
+	}
 	return cmd
 }
 
@@ -62,7 +65,7 @@ func formatNames() string {
 	return strings.Join(names, ", ")
 }
 
-// previewed is what a config says of one no_healthy_upstream's answers.
+// previewed is one no_healthy_upstream of a config, as far as its answers depend on it.
 type previewed struct {
 	page.Options
 	Status     int             `json:"status"`
@@ -107,7 +110,7 @@ func preview(fl caddycmd.Flags, out, note io.Writer) error {
 	return err
 }
 
-// causeOf is the cause that an owner names.
+// causeOf parses the cause of --cause.
 func causeOf(name string) (cause.Cause, error) {
 	names := []string{maintenance}
 	for _, c := range cause.All() {
@@ -121,7 +124,7 @@ func causeOf(name string) (cause.Cause, error) {
 	return cause.Cause(name), nil
 }
 
-// previewedIn returns the answers of each no_healthy_upstream in a config.
+// previewedIn returns each no_healthy_upstream of a config.
 func previewedIn(file, adapter string) ([]*previewed, error) {
 	config, _, _, err := caddycmd.LoadConfig(file, adapter)
 	if err != nil {
@@ -163,7 +166,7 @@ func findHandlers(v any, found []*previewed) (_ []*previewed, err error) {
 	case map[string]any:
 		if v["handler"] == "no_healthy_upstream" {
 			h := new(previewed)
-			raw, _ := json.Marshal(v) // it was JSON
+			raw, _ := json.Marshal(v) // it came from JSON
 			if err := json.Unmarshal(raw, h); err != nil {
 				return nil, fmt.Errorf("no_healthy_upstream: %w", err)
 			}
@@ -178,7 +181,7 @@ func findHandlers(v any, found []*previewed) (_ []*previewed, err error) {
 	return found, nil
 }
 
-// sample is an outage as one client meets it.
+// sample is an outage as one client sees it.
 type sample struct {
 	cause  cause.Cause
 	form   bool
@@ -213,11 +216,11 @@ func (h *previewed) answer(s sample) []byte {
 	}
 	r := &http.Request{Method: method, Host: "example.com", Header: http.Header{"Accept-Language": {s.lang}}}
 	w := &written{header: make(http.Header)}
-	_ = h.page.Respond(w, r, s.format, n) // a template that fails was refused already
+	_ = h.page.Respond(w, r, s.format, n) // a template that fails is already an error of page.New
 	return w.Bytes()
 }
 
-// written is a response of which the body is of interest.
+// written is a response of which only the body is used.
 type written struct {
 	bytes.Buffer
 	header http.Header

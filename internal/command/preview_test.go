@@ -83,6 +83,10 @@ func TestPreviewErrors(t *testing.T) {
 		{"--config " + configFile(t, `{"handler": "no_healthy_upstream", "color": "red"}`), "color: must be a colour"},
 		{"--config " + configFile(t, `{"handler": "no_healthy_upstream", "status": "x"}`), "no_healthy_upstream: json:"},
 		{"--all /proc/none", "all: "},
+		{"--all x --lang klingon", "[all lang] were all set"},
+		{"--all x --cause dns_error", "[all cause] were all set"},
+		{"--all x --format pdf", "[all format] were all set"},
+		{"--all x --form", "[all form] were all set"},
 		{"page", "unknown command"},
 	} {
 		if _, err := execute(t.Context(), previewCommand(), strings.Fields(tt.args)...); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -38,7 +38,7 @@ health, else 1.`,
 		ValidArgsFunction: complete(nil, nil),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fl := caddycmd.Flags{FlagSet: cmd.Flags()}
-			c, err := clientOf(fl, patience)
+			c, err := clientOf(fl, commandTimeout)
 			if err != nil {
 				return err
 			}
@@ -50,7 +50,7 @@ health, else 1.`,
 			case fl.Bool("watch"):
 				ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 				defer stop()
-				c.patience = whileWatching
+				c.timeout = watchTimeout
 				return watcherOf(c, name, out).run(ctx)
 			}
 			return printStatus(ctx, c, name, out)
@@ -58,13 +58,13 @@ health, else 1.`,
 	}
 	f := cmd.Flags()
 	f.Bool("json", false, "Write the JSON of the admin API")
-	f.BoolP("watch", "w", false, "Go on showing what is, until Ctrl-C")
+	f.BoolP("watch", "w", false, "Keep showing the status, until Ctrl-C")
 	addFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("json", "watch")
 	return cmd
 }
 
-// chosen returns the pool with a name, or without one all pools.
+// chosen returns the pool with this name, or all pools if the name is empty.
 func (c *client) chosen(ctx context.Context, name string) ([]pool.Status, []byte, error) {
 	if name == "" {
 		return c.pools(ctx)
@@ -96,10 +96,10 @@ func printStatus(ctx context.Context, c *client, name string, out io.Writer) err
 	return err
 }
 
-// noPools is what there is to say of a config without pools.
+// noPools is what status says about a config without pools.
 const noPools = "The running config has no healthpool."
 
-// statusText is all there is to say about pools.
+// statusText describes pools.
 func statusText(all []pool.Status, t terminal, now time.Time) string {
 	if len(all) == 0 {
 		return noPools + "\n"

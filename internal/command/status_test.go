@@ -117,14 +117,14 @@ func TestStatusGolden(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := statusText(tt.pools, tt.terminal, noon)
-			compare(t, name, got)
+			compareGolden(t, name, got)
 			checkShown(t, got, tt.terminal)
 		})
 	}
 }
 
-// compare compares a text with a golden file.
-func compare(t *testing.T, name, got string) {
+// compareGolden compares a text with a golden file.
+func compareGolden(t *testing.T, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", "status", name+".txt")
 	if *update {
@@ -275,6 +275,8 @@ func TestWrap(t *testing.T) {
 func TestBlockLines(t *testing.T) {
 	p := shop()
 	closed := pool.Status{Name: "none", Maintenance: &intent.Maintenance{Message: "Soon."}}
+	one := shop()
+	one.Upstreams = one.Upstreams[2:]
 	for _, tt := range []struct {
 		pool pool.Status
 		most int
@@ -286,6 +288,8 @@ func TestBlockLines(t *testing.T) {
 		{p, 4, "shop: degraded for|  UPSTREAM|  10.0.0.3:8080|  ... and 2 healthy"},
 		{p, 5, "shop: degraded for|  UPSTREAM|  10.0.0.3:8080|      connection_refused|  ... and 2 healthy"},
 		{p, 6, "shop: degraded for|  UPSTREAM|  10.0.0.3:8080|      connection_refused|  10.0.0.1:8080|  10.0.0.2:8080"},
+		{one, 2, "shop: degraded for"},
+		{one, 3, "shop: degraded for|  UPSTREAM|  10.0.0.3:8080"},
 		{closed, 1, "none: "},
 		{closed, 2, "none: |  \"Soon.\""},
 	} {

@@ -5,25 +5,25 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/healthpool/caddy-healthpool/internal/plain"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// block is what is shown of one pool.
+// block is the description of one pool.
 type block struct {
 	terminal
-	// head is what is said of the pool, and the titles of the columns.
+	// head is the summary of the pool, and the titles of the columns.
 	head []string
-	// titles is which line of head has the titles.
+	// titles is the index of the line of head with the titles.
 	titles int
 	// rows are the upstreams, those with a problem first.
 	rows []row
 }
 
-// row is what is shown of one upstream.
+// row is the description of one upstream.
 type row struct {
 	state string
 	lines []string
@@ -71,13 +71,13 @@ func reason(u *pool.UpstreamStatus) string {
 	return strings.Join(strings.Fields(printable(text)), " ")
 }
 
-// rank is how far down upstreams in a state are shown.
+// rank orders states: upstreams with a low rank are shown first.
 func rank(state string) int {
 	return slices.Index(pool.UpstreamStates, state)
 }
 
-// way is how a state of a pool or an upstream is painted.
-func way(state string) string {
+// sgrOf is the colour of a state of a pool or an upstream.
+func sgrOf(state string) string {
 	switch state {
 	case "up", "healthy":
 		return green
@@ -90,7 +90,7 @@ func way(state string) string {
 	}
 }
 
-// lines are those of a block, at most so many of them if most is not 0.
+// lines returns the lines of a block, at most so many of them unless most is 0.
 func (b block) lines(most int) []string {
 	lines := slices.Clone(b.head)
 	for _, r := range b.rows {
@@ -103,16 +103,17 @@ func (b block) lines(most int) []string {
 		return b.head[:min(most, b.titles)]
 	}
 	lines = slices.Clone(b.head)
-	shown := 0
-	for _, r := range b.rows {
-		room := most - len(lines) - 1 // one is for what is not shown
-		if room == 0 {
-			break
+	for i, r := range b.rows {
+		room := most - len(lines)
+		if hidden := b.rows[i:]; len(hidden) > 1 {
+			if room == 1 { // for the line that counts them
+				return append(lines, b.paint(dim, b.more(hidden)))
+			}
+			room--
 		}
 		lines = append(lines, r.lines[:min(len(r.lines), room)]...)
-		shown++
 	}
-	return append(lines, b.paint(dim, b.more(b.rows[shown:])))
+	return lines
 }
 
 // more counts the upstreams that are not shown.
@@ -132,11 +133,11 @@ func (b block) more(hidden []row) string {
 	return text
 }
 
-// summary says how a pool as a whole is.
+// summary describes a pool as a whole.
 func summary(p *pool.Status, t terminal, now time.Time) []string {
-	text := t.paint(bold, printable(p.Name)+":") + " " + t.paint(way(string(p.State)), printable(string(p.State)))
+	text := t.paint(bold, printable(p.Name)+":") + " " + t.paint(sgrOf(string(p.State)), printable(string(p.State)))
 	if !p.Since.IsZero() {
-		text += " for " + elapsed(now.Sub(p.Since))
+		text += " for " + plain.Elapsed(now.Sub(p.Since))
 	}
 	text += fmt.Sprintf(", %d of %d healthy, %d held, %d waiting", p.Healthy, p.Total, p.Held, p.Waiting)
 	lines := t.wrap(text, "", indent)
@@ -158,7 +159,7 @@ func summary(p *pool.Status, t terminal, now time.Time) []string {
 	return lines
 }
 
-// timeOf is a time to come, or one that has passed.
+// timeOf formats a time, and how far away it is.
 func timeOf(at, now time.Time) string {
 	at = at.In(now.Location())
 	layout := "2006-01-02 15:04"
@@ -166,36 +167,7 @@ func timeOf(at, now time.Time) string {
 		layout = "15:04"
 	}
 	if at.Before(now) {
-		return at.Format(layout) + " (" + elapsed(now.Sub(at)) + " ago)"
+		return at.Format(layout) + " (" + plain.Elapsed(now.Sub(at)) + " ago)"
 	}
-	return at.Format(layout) + " (in " + elapsed(at.Sub(now)) + ")"
-}
-
-// elapsed is a span of time in its two largest units.
-func elapsed(d time.Duration) string {
-	const day = 24 * time.Hour
-	d = max(d, 0) // clocks may differ
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
-	case d < day:
-		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
-	default:
-		return fmt.Sprintf("%dd %dh", d/day, d%day/time.Hour)
-	}
-}
-
-// took is how long something quick was under way.
-func took(ms float64) string {
-	const tens, second = 10, 1000
-	switch {
-	case ms < tens:
-		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
-	case ms < second:
-		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
-	default:
-		return strconv.FormatFloat(ms/second, 'f', 1, 64) + " s"
-	}
+	return at.Format(layout) + " (in " + plain.Elapsed(at.Sub(now)) + ")"
 }

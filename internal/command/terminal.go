@@ -13,7 +13,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/plain"
 )
 
-// terminal is what is known of where a text is shown.
+// terminal describes what a text is written to.
 type terminal struct {
 	// ansi is whether it is a terminal that can move its cursor.
 	ansi bool
@@ -21,11 +21,11 @@ type terminal struct {
 	color bool
 	// unicode is whether it shows more than ASCII.
 	unicode bool
-	// width and rows are its size; 0 if there is no bound.
+	// width and rows are its size; 0 for no limit, as in a file.
 	width, rows int
 }
 
-// terminalOf tells what out is like.
+// terminalOf finds out what out can show.
 func terminalOf(out io.Writer) terminal {
 	t := terminal{unicode: showsUnicode(os.Getenv, runtime.GOOS)}
 	f, ok := out.(*os.File)
@@ -33,15 +33,15 @@ func terminalOf(out io.Writer) terminal {
 		return t
 	}
 	t.width, t.rows, _ = term.GetSize(int(f.Fd()))
-	const usualWidth, usualRows = 80, 24 // of those that do not say
+	const usualWidth, usualRows = 80, 24 // of terminals that do not say
 	t.width, t.rows = cmp.Or(t.width, usualWidth), cmp.Or(t.rows, usualRows)
 	t.ansi = movesCursor(os.Getenv, runtime.GOOS)
 	t.color = t.ansi && os.Getenv("NO_COLOR") == ""
 	return t
 }
 
-// movesCursor reports whether a terminal heeds escape sequences. The consoles of old
-// Windows do not, and those that do say so.
+// movesCursor reports whether a terminal understands escape sequences. The consoles of
+// old Windows do not, and those of Windows that do say so.
 func movesCursor(env func(string) string, system string) bool {
 	if system == "windows" {
 		return env("WT_SESSION") != "" || env("TERM") != "" && env("TERM") != "dumb"
@@ -56,7 +56,7 @@ func showsUnicode(env func(string) string, system string) bool {
 	return strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8") || locale == "" && system == "windows"
 }
 
-// Ways to show a text, as the parameters of SGR.
+// Parameters of SGR, the escape sequence for colours.
 const (
 	bold   = "1"
 	dim    = "2"
@@ -66,15 +66,15 @@ const (
 	cyan   = "36"
 )
 
-// paint shows text in a way, if t can.
-func (t terminal) paint(way, text string) string {
-	if !t.color || way == "" || text == "" {
+// paint gives text an SGR parameter, if t shows colours.
+func (t terminal) paint(sgr, text string) string {
+	if !t.color || sgr == "" || text == "" {
 		return text
 	}
-	return "\x1b[" + way + "m" + text + "\x1b[0m"
+	return "\x1b[" + sgr + "m" + text + "\x1b[0m"
 }
 
-// either is the first text if t shows more than ASCII, else the other.
+// either returns the first text if t shows more than ASCII, else the other.
 func (t terminal) either(fine, ascii string) string {
 	if t.unicode {
 		return fine
@@ -82,11 +82,11 @@ func (t terminal) either(fine, ascii string) string {
 	return ascii
 }
 
-// printable is a text on one line that does nothing to a terminal. What upstreams
-// answer is part of what is shown.
+// printable returns a text on one line that is safe for a terminal: much of what is shown
+// comes from upstreams.
 func printable(s string) string { return strings.TrimSpace(plain.Line(s, '?')) }
 
-// width is the number of characters that are seen of a text.
+// width is the number of visible characters of a text.
 func width(s string) (n int) {
 	for {
 		before, after, found := strings.Cut(s, "\x1b[")
@@ -107,7 +107,7 @@ func (t terminal) clip(s string, most int) string {
 	return string([]rune(s)[:max(most-1, 0)]) + mark
 }
 
-// wrap breaks a text into lines of t's width, with a margin before the first and
+// wrap breaks a text into lines of t's width, with one margin before the first line and
 // another before the rest.
 func (t terminal) wrap(text, first, rest string) []string {
 	if t.width == 0 || width(first+text) <= t.width {
@@ -126,7 +126,7 @@ func (t terminal) wrap(text, first, rest string) []string {
 		if !empty {
 			line += " "
 		}
-		// What is longer than a line is broken anywhere.
+		// A word that is longer than a line is broken anywhere.
 		for room := t.width - width(line); width(word) > room && room > 0 && !strings.Contains(word, "\x1b"); room = t.width - width(rest) {
 			r := []rune(word)
 			line, word = line+string(r[:room]), string(r[room:])

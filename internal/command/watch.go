@@ -12,11 +12,12 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// whileWatching is how long a Caddy may take to answer before that is said.
-const whileWatching = 3 * time.Second
+// watchTimeout is how long Caddy may take to answer before the watcher says that it
+// does not.
+const watchTimeout = 3 * time.Second
 
-// watcher shows pools for as long as it runs: in place on a terminal, else what
-// changes, one below the other.
+// watcher shows pools for as long as it runs: on a terminal in place, in a file each
+// change below the one before.
 type watcher struct {
 	address  string
 	fetch    func(context.Context) ([]pool.Status, error)
@@ -24,9 +25,10 @@ type watcher struct {
 	out      io.Writer
 	interval time.Duration
 
-	// silent is since when there is no answer; zero if there is.
-	silent time.Time
-	// seen is what was last shown of each pool, by its name; nil for nothing.
+	// failing is since when the status cannot be fetched; zero if it can.
+	failing time.Time
+	// seen is the fingerprint of each pool that was last shown, by its name; nil if
+	// everything has to be shown again.
 	seen map[string]string
 }
 
@@ -41,7 +43,7 @@ func watcherOf(c *client, name string, out io.Writer) *watcher {
 	}
 }
 
-// run goes on until ctx ends, or out does.
+// run goes on until ctx ends, or writing fails.
 func (w *watcher) run(ctx context.Context) error {
 	ticker := time.NewTicker(w.interval)
 	defer ticker.Stop()
@@ -51,7 +53,7 @@ func (w *watcher) run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && first: // most likely not what was meant
+		case err != nil && first: // most likely a wrong name or address
 			return err
 		}
 		text := ""
@@ -61,7 +63,7 @@ func (w *watcher) run(ctx context.Context) error {
 			text = w.changes(all, err, now)
 		}
 		if _, err := io.WriteString(w.out, text); err != nil {
-			return fmt.Errorf("writing what is seen: %w", err)
+			return fmt.Errorf("writing the status: %w", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -71,8 +73,8 @@ func (w *watcher) run(ctx context.Context) error {
 	}
 }
 
-// frame is all that is on a terminal. Each is drawn over the one before, without
-// wrapping lines and with the cursor hidden, and leaves the terminal as it was.
+// frame is everything on the screen. It is drawn over the frame before, with the cursor
+// hidden and without wrapping lines, and leaves the terminal as it was.
 func (w *watcher) frame(all []pool.Status, err error, now time.Time) string {
 	const (
 		begin   = "\x1b[?25l\x1b[?7l\x1b[H"
@@ -84,12 +86,12 @@ func (w *watcher) frame(all []pool.Status, err error, now time.Time) string {
 	rows := max(t.rows, fewest) - 1 // one is for the cursor
 	var lines []string
 	if err != nil {
-		if w.silent.IsZero() {
-			w.silent = now
+		if w.failing.IsZero() {
+			w.failing = now
 		}
-		lines = append(t.wrap(t.paint(red, "No answer")+" since "+w.silent.Format(time.TimeOnly)+", still trying (Ctrl-C ends this):", "", ""), t.wrap(err.Error(), "", "")...)
+		lines = append(t.wrap(t.paint(red, "Cannot show this")+" since "+w.failing.Format(time.TimeOnly)+", still trying (Ctrl-C ends this):", "", ""), t.wrap(err.Error(), "", "")...)
 	} else {
-		w.silent = time.Time{}
+		w.failing = time.Time{}
 		title := fmt.Sprintf("%s at %s (Ctrl-C ends this)", w.address, now.Format(time.TimeOnly))
 		if t.width > 0 {
 			title = t.clip(title, t.width)
@@ -101,7 +103,7 @@ func (w *watcher) frame(all []pool.Status, err error, now time.Time) string {
 	return begin + strings.Join(lines, newLine) + newLine + end
 }
 
-// fitted are the lines of pools, at most so many.
+// fitted describes pools in at most so many lines.
 func fitted(all []pool.Status, t terminal, now time.Time, most int) []string {
 	if len(all) == 0 {
 		return []string{noPools}
@@ -110,13 +112,13 @@ func fitted(all []pool.Status, t terminal, now time.Time, most int) []string {
 	for i := range all {
 		blocks[i] = blockOf(&all[i], t, now)
 	}
-	// Each may have so many lines; those that need less leave room to others.
+	// Find the most lines that each pool may have; pools that need less leave room to others.
 	for each := most; each > 0; each-- {
 		if lines := join(blocks, each); len(lines) <= most {
 			return lines
 		}
 	}
-	// There is not even room for one line each with one between them.
+	// There is no room even for one line each with blank lines between them.
 	worst := slices.Clone(all)
 	slices.SortStableFunc(worst, func(a, b pool.Status) int { return cmp.Compare(poolRank(a.State), poolRank(b.State)) })
 	var lines []string
@@ -129,12 +131,12 @@ func fitted(all []pool.Status, t terminal, now time.Time, most int) []string {
 	return lines
 }
 
-// poolRank is how far down pools in a state are shown.
+// poolRank orders states: pools with a low rank are shown first.
 func poolRank(s pool.State) int {
 	return slices.Index(pool.States, s)
 }
 
-// join puts blocks of at most so many lines below each other.
+// join puts blocks below each other, each in at most so many lines.
 func join(blocks []block, each int) (lines []string) {
 	for i, b := range blocks {
 		if i > 0 {
@@ -145,27 +147,27 @@ func join(blocks []block, each int) (lines []string) {
 	return lines
 }
 
-// changes is what is to be said since it was called before.
+// changes describes what has changed since the last call.
 func (w *watcher) changes(all []pool.Status, err error, now time.Time) string {
 	var text strings.Builder
 	say := func(format string, args ...any) {
 		fmt.Fprintf(&text, now.Format(time.RFC3339)+" "+format+"\n", args...)
 	}
 	if err != nil {
-		if w.silent.IsZero() {
-			w.silent = now
-			say("No answer, still trying: %v", err)
+		if w.failing.IsZero() {
+			w.failing = now
+			say("Cannot show this, still trying: %v", err)
 		}
 		return text.String()
 	}
-	if !w.silent.IsZero() {
-		say("There is an answer again.")
-		w.silent, w.seen = time.Time{}, nil
+	if !w.failing.IsZero() {
+		say("It works again.")
+		w.failing, w.seen = time.Time{}, nil
 	}
 	seen := make(map[string]string, len(all))
 	for i := range all {
 		p := &all[i]
-		seen[p.Name] = gist(p)
+		seen[p.Name] = fingerprint(p)
 		if w.seen[p.Name] != seen[p.Name] {
 			say("%s", strings.Join(blockOf(p, w.terminal(), now).lines(0), "\n"))
 		}
@@ -181,9 +183,9 @@ func (w *watcher) changes(all []pool.Status, err error, now time.Time) string {
 	return text.String()
 }
 
-// gist is what is worth a new block when it changes: not how many requests there
-// are, and not the time.
-func gist(p *pool.Status) string {
+// fingerprint changes when there is something new to show about a pool. The number of
+// requests and the time are not worth it.
+func fingerprint(p *pool.Status) string {
 	var text strings.Builder
 	fmt.Fprintln(&text, p.State, p.Total, p.Maintenance)
 	for _, u := range p.Upstreams {

@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
@@ -97,14 +97,14 @@ func TestWatchChanges(t *testing.T) {
 			w.err = errors.New("cannot reach it")
 		},
 		func(_ *watched, text string) {
-			wantText(t, "<"+text+">", "<2000-01-01T00:00:03Z No answer, still trying: cannot reach it\n>")
+			wantText(t, "<"+text+">", "<2000-01-01T00:00:03Z Cannot show this, still trying: cannot reach it\n>")
 		},
 		func(w *watched, text string) {
 			wantText(t, "<"+text+">", "<>")
 			w.err = nil
 		},
 		func(w *watched, text string) {
-			wantText(t, text, "2000-01-01T00:00:05Z There is an answer again.\n2000-01-01T00:00:05Z shop: degraded", "api: down")
+			wantText(t, text, "2000-01-01T00:00:05Z It works again.\n2000-01-01T00:00:05Z shop: degraded", "api: down")
 			w.all = w.all[1:]
 		},
 		func(w *watched, text string) {
@@ -144,13 +144,13 @@ func TestWatchInPlace(t *testing.T) {
 		},
 		func(_ *watched, text string) {
 			checkFrame(text)
-			wantText(t, text, "No answer since 00:00:01, still trying", "cannot reach it")
+			wantText(t, text, "Cannot show this since 00:00:01, still trying", "cannot reach it")
 			if strings.Contains(text, "many") {
 				t.Errorf("shows what may not be so: %q", text)
 			}
 		},
 		func(w *watched, text string) {
-			wantText(t, text, "No answer since 00:00:01")
+			wantText(t, text, "Cannot show this since 00:00:01")
 			w.err, w.all = nil, nil
 		},
 		func(w *watched, text string) {
@@ -175,10 +175,13 @@ func TestWatchInPlace(t *testing.T) {
 }
 
 // TestWatchCommand: the command ends well when it is told to, survives that Caddy is
-// restarted, and ends when nobody reads what it writes.
+// restarted or reloads without the pool, and ends when nobody reads what it writes.
 func TestWatchCommand(t *testing.T) {
-	f := newFakeAdmin(t, shop())
-	c := &client{address: f.address(), patience: patience, turn: make(chan struct{}, 1)}
+	pools := []pool.Status{shop()}
+	f := &fakeAdmin{status: http.StatusOK}
+	f.pools.Store(&pools)
+	f.listen(t, badserver.Nobody(t)) // nothing else takes this port while it is closed
+	c := &client{address: f.address(), timeout: commandTimeout, turn: make(chan struct{}, 1)}
 	read, written := io.Pipe()
 	w := watcherOf(c, "shop", written)
 	w.interval = 5 * time.Millisecond
@@ -200,27 +203,30 @@ func TestWatchCommand(t *testing.T) {
 	await("shop: degraded")
 	f.CloseClientConnections()
 	f.Close()
-	await("No answer, still trying: cannot reach")
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", f.address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	again := &httptest.Server{Listener: listener, Config: &http.Server{Handler: f}} // where it was before
-	again.Start()
-	defer again.Close()
-	await("There is an answer again.")
+	await("Cannot show this, still trying: cannot reach")
+	f.listen(t, c.address)
+	await("It works again.")
+	f.pools.Store(new([]pool.Status))
+	await(`Cannot show this, still trying: no pool is named "shop"`)
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 	_ = read.Close()
-	wantError(t, w.run(t.Context()), "writing what is seen: io: read/write on closed pipe")
+	f.pools.Store(&pools)
+	wantError(t, w.run(t.Context()), "writing the status: io: read/write on closed pipe")
 }
 
 // TestInterrupt: Ctrl-C ends --watch with exit status 0.
 func TestInterrupt(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot send itself an interrupt")
+	}
 	f := newFakeAdmin(t, shop())
-	time.AfterFunc(200*time.Millisecond, func() {
+	f.onGet = func(n int64) {
+		if n != 2 { // by the second one, the command surely listens for signals
+			return
+		}
 		self, err := os.FindProcess(os.Getpid())
 		if err == nil {
 			err = self.Signal(os.Interrupt)
@@ -228,9 +234,29 @@ func TestInterrupt(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	})
+	}
 	out, err := execute(t.Context(), statusCommand(), "--watch", "--address", f.address())
 	if err != nil || strings.Count(out, "shop: degraded") != 1 {
 		t.Errorf("%s %v", out, err)
+	}
+}
+
+// TestWatchManyPools: on a small terminal, a line that counts what is not shown has
+// something to count.
+func TestWatchManyPools(t *testing.T) {
+	on := terminal{ansi: true, unicode: true, width: 80, rows: 24}
+	one := shop()
+	one.Upstreams = one.Upstreams[2:]
+	four := []pool.Status{one, one, one, one}
+	for most := 1; most < 30; most++ {
+		lines := fitted(four, on, noon, most)
+		if len(lines) > most {
+			t.Errorf("%d lines, want at most %d", len(lines), most)
+		}
+		for _, line := range lines {
+			if strings.HasSuffix(strings.TrimSpace(line), "and") {
+				t.Errorf("in %d lines: %q", most, line)
+			}
+		}
 	}
 }

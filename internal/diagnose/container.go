@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// inContainer looks for the marks that container engines leave in a system.
+// inContainer looks for the files that container engines leave in a system.
 func inContainer(root fs.FS) bool {
 	for _, mark := range [...]string{".dockerenv", "run/.containerenv", "var/run/secrets/kubernetes.io", "run/secrets/kubernetes.io"} {
 		if _, err := fs.Stat(root, mark); err == nil {

@@ -1,6 +1,6 @@
-// Package diagnose walks the way to an address as the proxy would, from its
-// name over the connection and TLS to an answer, and says in plain words what
-// is wrong there and what to do about it.
+// Package diagnose goes through what the proxy does to reach an address, from resolving
+// its name over connect and TLS to the HTTP answer, and says in plain words what is wrong
+// and what to do about it.
 package diagnose
 
 import (
@@ -17,8 +17,8 @@ import (
 // DefaultTimeout bounds each step unless something else is wanted.
 const DefaultTimeout = 5 * time.Second
 
-// Walk is how to look at an address. The zero value looks from this machine,
-// as the proxy would.
+// Walk is how to look at an address. The zero value looks from this machine, as the
+// proxy would.
 type Walk struct {
 	// Timeout bounds each step. Default: 5 seconds.
 	Timeout time.Duration
@@ -28,15 +28,14 @@ type Walk struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// RootCAs are the authorities to trust. Default: those of this machine.
 	RootCAs *x509.CertPool
-	// InContainer reports whether this process runs in a container, where
-	// localhost is something else than most people think. Default: looks for
-	// the marks that container engines leave.
+	// InContainer reports whether this process runs in a container, where localhost is
+	// not what most people think. Default: looks for the marks of container engines.
 	InContainer func() bool
-	// Watch is called with each step when it is done. Default: nobody watches.
+	// Watch is called with each step when it is done. Default: nothing is called.
 	Watch func(Step)
 }
 
-// Step is one part of the way.
+// Step is one thing that was tried on the way to an answer.
 type Step struct {
 	// Name is dns, connect, ports, tls or http.
 	Name string `json:"step"`
@@ -46,26 +45,9 @@ type Step struct {
 	Result string `json:"result"`
 	// Milliseconds is how long it took.
 	Milliseconds float64 `json:"duration_ms"`
-	// OK is whether the way goes on from here.
+	// OK is whether it went as it should.
 	OK bool `json:"ok"`
 }
-
-// Problem is what is wrong, and what to do about it, in a sentence or two each.
-type Problem struct {
-	// Cause is the same in the words of status and logs. It is empty if nothing
-	// is wrong, and for an address that cannot be read.
-	Cause cause.Cause `json:"cause,omitempty"`
-	// Finding is what is wrong, or that nothing is.
-	Finding string `json:"finding"`
-	// Advice is what to do. It is empty if there is nothing to do.
-	Advice string `json:"advice,omitempty"`
-
-	// harmless is what is worth saying though requests get through.
-	harmless bool
-}
-
-// Error is the finding and the advice.
-func (p *Problem) Error() string { return p.Finding + " " + p.Advice }
 
 // Report is what was found at one address.
 type Report struct {
@@ -75,14 +57,25 @@ type Report struct {
 	OK bool `json:"ok"`
 	// Steps are in the order in which they were taken.
 	Steps []Step `json:"steps"`
-	Problem
+	// Cause is the problem in the words of status and logs. It is empty if nothing is
+	// wrong, and for an address that cannot be read.
+	Cause cause.Cause `json:"cause,omitempty"`
+	// Finding is what is wrong, or that nothing is.
+	Finding string `json:"finding"`
+	// Advice is what to do. It is empty if there is nothing to do.
+	Advice string `json:"advice,omitempty"`
 }
 
-// Run walks the way to an address until something is wrong or it has answered.
+// reportOf makes a report of a verdict.
+func reportOf(address string, steps []Step, d *verdict) Report {
+	return Report{Address: address, OK: d.ok, Steps: steps, Cause: d.cause, Finding: d.finding, Advice: d.advice}
+}
+
+// Run tries to reach an address until something is wrong or there is an answer.
 func (w *Walk) Run(ctx context.Context, address string) Report {
-	target, err := Parse(address)
-	if err != nil {
-		return Report{Address: redacted(address), Steps: []Step{}, Problem: *problemOf(err)}
+	target, problem := parse(address)
+	if problem != nil {
+		return reportOf(redacted(address), []Step{}, problem)
 	}
 	v := &visit{
 		timeout: cmp.Or(w.Timeout, DefaultTimeout), resolver: w.Resolver, dial: w.Dial, roots: w.RootCAs,
@@ -97,11 +90,11 @@ func (w *Walk) Run(ctx context.Context, address string) Report {
 	if v.contained == nil {
 		v.contained = func() bool { return inContainer(os.DirFS("/")) }
 	}
-	p := v.walk(ctx)
+	found := v.walk(ctx)
 	if ctx.Err() != nil {
-		p = &Problem{Cause: cause.ClientGone, Finding: "It was stopped before it was done.", Advice: "Run it again and let it finish."}
+		found = &verdict{cause: cause.ClientGone, finding: "It was stopped before it was done.", advice: "Run it again and let it finish."}
 	}
-	return Report{Address: target.String(), OK: p.harmless, Steps: v.steps, Problem: *p}
+	return reportOf(target.String(), v.steps, found)
 }
 
 // visit is one walk to one address.
@@ -112,46 +105,47 @@ type visit struct {
 	roots     *x509.CertPool
 	contained func() bool
 	watch     func(Step)
-	target    Target
+	target    target
 
 	steps []Step
 	// peer is the address that took a connection.
 	peer string
-	// partial is what is wrong with the other addresses of the name.
-	partial *Problem
+	// partial is what is wrong with the other addresses of the name; nil for nothing.
+	partial *verdict
 	// asked is whether the other side wanted a client certificate.
 	asked bool
 }
 
-func (v *visit) walk(ctx context.Context) *Problem {
+func (v *visit) walk(ctx context.Context) *verdict {
 	conn, p := v.connect(ctx)
 	if p != nil {
 		return p
 	}
-	heard := newTape(conn)
-	defer func() { _ = heard.Close() }()
-	if v.target.Scheme != schemeHTTPS {
-		return v.ask(ctx, heard, heard)
+	rec := newRecorder(conn)
+	defer func() { _ = rec.Close() }()
+	if v.target.scheme != schemeHTTPS {
+		return v.ask(ctx, rec, rec)
 	}
-	secure, p := v.handshake(ctx, heard)
+	secure, p := v.handshake(ctx, rec)
 	if p != nil {
 		return p
 	}
 	if secure.ConnectionState().NegotiatedProtocol == protoHTTP2 {
 		return v.ask(ctx, secure, nil) // the transport has to see that it is TLS
 	}
-	heard = newTape(secure)
-	return v.ask(ctx, heard, heard)
+	rec = newRecorder(secure)
+	return v.ask(ctx, rec, rec)
 }
 
-// step takes one step within the time for it, and returns its error.
+// step takes and records one step, and returns its error.
 func (v *visit) step(ctx context.Context, name, subject string, do func(context.Context) (string, error)) error {
-	s, err := v.take(ctx, name, subject, do)
+	s, err := v.run(ctx, name, subject, do)
 	v.record(s)
 	return err
 }
 
-func (v *visit) take(ctx context.Context, name, subject string, do func(context.Context) (string, error)) (Step, error) {
+// run takes one step within its timeout, and leaves it to the caller to record it.
+func (v *visit) run(ctx context.Context, name, subject string, do func(context.Context) (string, error)) (Step, error) {
 	ctx, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()
 	start := time.Now()
@@ -165,6 +159,7 @@ func (v *visit) take(ctx context.Context, name, subject string, do func(context.
 	}, err
 }
 
+// record keeps a step, and shows it to whoever watches: it must not change after that.
 func (v *visit) record(s Step) {
 	v.steps = append(v.steps, s)
 	if v.watch != nil {

@@ -17,32 +17,45 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/healthpool/caddy-healthpool/internal/badserver"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
 var durations = regexp.MustCompile(` +\d+(\.\d+)? m?s\b`)
 
-// TestGolden: what owners read, in full.
+// TestGolden: what owners read, in full. Each step is as it was shown, in the JSON too.
 func TestGolden(t *testing.T) {
 	a := newAuthority(t)
 	names := resolver(0, map[string][]string{"app": {"10.0.0.3", "10.0.0.4"}, "api.example.com": {"10.0.0.5"}})
-	up := app(t, http.StatusOK)
+	up, missing, busy := app(t, http.StatusOK), app(t, http.StatusNotFound), app(t, http.StatusServiceUnavailable)
 	other := secureApp(t, &tls.Config{Certificates: []tls.Certificate{a.issue("www.example.com", -time.Hour, time.Hour)}}, false)
-	closed := map[string]any{"10.0.0.3:3000": up, "10.0.0.3:8080": up, "10.0.0.4:8080": up, "10.0.0.5:443": other}
+	closed := map[string]any{
+		"10.0.0.3:3000": up, "10.0.0.3:8080": up, "10.0.0.4:8080": up, "10.0.0.5:443": other,
+		"10.0.0.5:4040": missing, "10.0.0.5:5030": busy, "10.0.0.5:80": badserver.Listen(t, tlsOnly(t, a.good())),
+	}
 	for _, port := range []string{"80", "443", "1234", "5000", "8000", "9000"} {
 		closed["10.0.0.3:"+port], closed["10.0.0.4:"+port] = syscall.ECONNREFUSED, syscall.ECONNREFUSED
 	}
 	for name, address := range map[string]string{
 		"fine": "app:8080", "wrong-port": "app:1234", "other-name": "https://api.example.com/v1",
+		"not-found": "http://api.example.com:4040/health", "unavailable": "api.example.com:5030", "wants-tls": "api.example.com:80",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var text strings.Builder
+			var shown []Step
 			walk := Walk{
 				Timeout: plenty, Resolver: names, Dial: dialTo(closed), RootCAs: a.pool(), InContainer: no,
-				Watch: func(s Step) { text.WriteString(s.String() + "\n") },
+				Watch: func(s Step) {
+					text.WriteString(s.String() + "\n")
+					shown = append(shown, s)
+				},
 			}
 			r := walk.Run(t.Context(), address)
+			if !slices.Equal(shown, r.Steps) {
+				t.Errorf("shown %+v, reported %+v", shown, r.Steps)
+			}
 			text.WriteString(r.Conclusion() + "\n")
 			got := durations.ReplaceAllString(text.String(), "  TIME")
 			file := filepath.Join("testdata", name+".golden")
@@ -105,16 +118,6 @@ func keysOf(m map[string]any) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-func TestIn(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0.0 ms", 1234 * time.Microsecond: "1.2 ms", 42 * time.Millisecond: "42 ms", 5001 * time.Millisecond: "5 s", time.Hour: "3600 s", 1500 * time.Millisecond: "1.5 s",
-	} {
-		if got := in(d); got != want {
-			t.Errorf("%v: got %s", d, got)
-		}
-	}
 }
 
 // TestLong: what others say and how much there is of it is bounded.

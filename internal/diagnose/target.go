@@ -20,48 +20,48 @@ const (
 	networkUnix = "unix"
 )
 
-// Target is an address, taken apart.
-type Target struct {
-	// Network is tcp, tcp4, tcp6 or unix.
-	Network string
-	// Scheme is http, https, or h2c for HTTP/2 without TLS.
-	Scheme string
-	// Host is a name or an IP address; or the path of a unix socket.
-	Host string
-	// Port is 0 for a unix socket.
-	Port uint16
-	// URL is what to ask for; its scheme is http or https.
-	URL *url.URL
+// target is an address in its parts.
+type target struct {
+	// network is tcp, tcp4, tcp6 or unix.
+	network string
+	// scheme is http, https, or h2c for HTTP/2 without TLS.
+	scheme string
+	// host is a name or an IP address; or the path of a unix socket.
+	host string
+	// port is 0 for a unix socket.
+	port uint16
+	// url is what to ask for; its scheme is http or https.
+	url *url.URL
 
 	written string
 }
 
 // String is the address as it was written, without its password.
-func (t Target) String() string { return t.written }
+func (t target) String() string { return t.written }
 
 // address is what to dial, with an IP address in place of the name.
-func (t Target) address(ip netip.Addr) string { return t.at(ip.String()) }
+func (t target) address(ip netip.Addr) string { return t.at(ip.String()) }
 
-func (t Target) at(host string) string {
-	return net.JoinHostPort(host, strconv.Itoa(int(t.Port)))
+func (t target) at(host string) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(t.port)))
 }
 
-// name is how sentences call it.
-func (t Target) name() string {
-	if t.Network == networkUnix {
-		return t.Host
+// name is what sentences call it.
+func (t target) name() string {
+	if t.network == networkUnix {
+		return t.host
 	}
-	return t.at(t.Host)
+	return t.at(t.host)
 }
 
-// Parse reads an address as owners write it in a config, or a URL. Its error is
-// a [*Problem].
-func Parse(address string) (Target, error) {
+// parse reads an address as owners write it in a config, or a URL. The verdict is nil
+// unless the address cannot be read.
+func parse(address string) (target, *verdict) {
 	switch {
 	case address == "":
-		return Target{}, malformed("The address is empty.", "Write a host and a port, such as app:8080.")
+		return target{}, addressProblem("The address is empty.", "Write a host and a port, such as app:8080.")
 	case strings.ContainsAny(address, "{}"):
-		return Target{}, malformed(fmt.Sprintf("The address %q has a placeholder.", redacted(address)),
+		return target{}, addressProblem(fmt.Sprintf("The address %q has a placeholder.", redacted(address)),
 			"Only Caddy knows its value: write that value instead.")
 	case strings.Contains(address, "://"):
 		return parseURL(address)
@@ -76,50 +76,48 @@ func Parse(address string) (Target, error) {
 	case networkUnix, networkUnix + "+h2c":
 		return parseSocket(rest, network != networkUnix, address)
 	case "":
-		return Target{}, malformed(fmt.Sprintf("%q is a path.", printable(address)),
+		return target{}, addressProblem(fmt.Sprintf("%q is a path.", printable(address)),
 			fmt.Sprintf("For a unix socket, write unix/%s.", printable(address)))
 	case "udp", "udp4", "udp6", "fd", "fdgram", "unixgram", "unixpacket":
-		return Target{}, malformed(fmt.Sprintf("An address of the network %s cannot be looked at.", network),
+		return target{}, addressProblem(fmt.Sprintf("An address of the network %s cannot be looked at.", network),
 			"Only tcp and unix can.")
 	default:
-		return Target{}, malformed(fmt.Sprintf("%q has a path but no scheme.", printable(address)),
+		return target{}, addressProblem(fmt.Sprintf("%q has a path but no scheme.", printable(address)),
 			fmt.Sprintf("Write http://%s, or https.", printable(address)))
 	}
 }
 
-func malformed(finding, advice string) *Problem { return &Problem{Finding: finding, Advice: advice} }
-
-func parseSocket(path string, h2c bool, written string) (Target, error) {
+func parseSocket(path string, h2c bool, written string) (target, *verdict) {
 	path, _, _ = strings.Cut(path, "|") // the permissions are for who listens
 	if path == "" || strings.ContainsRune(path, 0) {
-		return Target{}, malformed("The path of the unix socket is missing.", "Write it with two slashes, such as unix//run/app.sock.")
+		return target{}, addressProblem("The path of the unix socket is missing.", "Write it with two slashes, such as unix//run/app.sock.")
 	}
-	t := Target{Network: networkUnix, Scheme: schemeHTTP, Host: path, written: printable(written)}
+	t := target{network: networkUnix, scheme: schemeHTTP, host: path, written: printable(written)}
 	if h2c {
-		t.Scheme = schemeH2C
+		t.scheme = schemeH2C
 	}
-	t.URL = &url.URL{Scheme: schemeHTTP, Host: "localhost", Path: "/"}
+	t.url = &url.URL{Scheme: schemeHTTP, Host: "localhost", Path: "/"}
 	return t, nil
 }
 
-func parseHostPort(network, s, written string) (Target, error) {
-	host, port, err := splitHostPort(s)
-	if err != nil {
-		return Target{}, err
+func parseHostPort(network, s, written string) (target, *verdict) {
+	host, port, problem := splitHostPort(s)
+	if problem != nil {
+		return target{}, problem
 	}
-	t := Target{Network: network, Scheme: schemeHTTP, Host: host, Port: port, written: printable(written)}
-	t.URL = &url.URL{Scheme: schemeHTTP, Host: t.at(host), Path: "/"}
+	t := target{network: network, scheme: schemeHTTP, host: host, port: port, written: printable(written)}
+	t.url = &url.URL{Scheme: schemeHTTP, Host: t.at(host), Path: "/"}
 	return t, nil
 }
 
-func splitHostPort(s string) (string, uint16, error) {
+func splitHostPort(s string) (string, uint16, *verdict) {
 	bare := strings.TrimPrefix(s, ":")
 	if _, err := strconv.ParseUint(bare, 10, 64); err == nil {
-		return "", 0, malformed(fmt.Sprintf("%q is a port without a host.", s),
+		return "", 0, addressProblem(fmt.Sprintf("%q is a port without a host.", s),
 			fmt.Sprintf("Write localhost:%s for an app on this machine, else the name of its host.", bare))
 	}
 	if strings.Count(s, ":") > 1 && !strings.HasPrefix(s, "[") {
-		return "", 0, malformed(fmt.Sprintf("%q looks like an IPv6 address without brackets.", printable(s)),
+		return "", 0, addressProblem(fmt.Sprintf("%q looks like an IPv6 address without brackets.", printable(s)),
 			"Write it with brackets and a port, such as [::1]:8080.")
 	}
 	host, port, err := net.SplitHostPort(s)
@@ -127,47 +125,48 @@ func splitHostPort(s string) (string, uint16, error) {
 		if host = s; !validHost(strings.Trim(s, "[]")) {
 			host = "app"
 		}
-		return "", 0, malformed(fmt.Sprintf("%q has no port.", printable(s)),
+		return "", 0, addressProblem(fmt.Sprintf("%q has no port.", printable(s)),
 			fmt.Sprintf("Add the port that the app listens on, such as %s:8080.", host))
 	}
 	if !validHost(host) || strings.HasPrefix(s, "[") != strings.Contains(host, ":") {
-		return "", 0, malformed(fmt.Sprintf("%q is not the name of a host.", printable(host)),
+		return "", 0, addressProblem(fmt.Sprintf("%q is not the name of a host.", printable(host)),
 			"Write a name or an IP address and a port, such as app:8080.")
 	}
-	number, err := parsePort(port)
-	return host, number, err
+	number, problem := parsePort(port)
+	return host, number, problem
 }
 
-func parsePort(port string) (uint16, error) {
+func parsePort(port string) (uint16, *verdict) {
 	number, err := strconv.ParseUint(port, 10, 16)
 	switch first, _, found := strings.Cut(port, "-"); {
 	case port == "":
-		return 0, malformed("The port is missing behind the colon.", "Add the port that the app listens on.")
+		return 0, addressProblem("The port is missing behind the colon.", "Add the port that the app listens on.")
 	case found && first != "":
-		return 0, malformed(fmt.Sprintf("%q is a range of ports.", printable(port)), "Write one of them.")
+		return 0, addressProblem(fmt.Sprintf("%q is a range of ports.", printable(port)), "Write one of them.")
 	case err != nil || number == 0:
-		return 0, malformed(fmt.Sprintf("%q is not a port.", printable(port)), "Write a number from 1 to 65535.")
+		return 0, addressProblem(fmt.Sprintf("%q is not a port.", printable(port)), "Write a number from 1 to 65535.")
 	}
 	return uint16(number), nil
 }
 
-func parseURL(address string) (Target, error) {
+func parseURL(address string) (target, *verdict) {
 	u, err := url.Parse(address)
 	if err != nil {
 		finding := "The URL cannot be read."
 		if wrapped, ok := errors.AsType[*url.Error](err); ok && !strings.Contains(address, "@") { // it may quote a password
 			finding = "The URL cannot be read: " + printable(wrapped.Err.Error()) + "."
 		}
-		return Target{}, malformed(finding, "Write it such as http://app:8080/healthz.")
+		return target{}, addressProblem(finding, "Write it such as http://app:8080/healthz.")
 	}
-	t := Target{Network: "tcp", Scheme: u.Scheme, Host: u.Hostname(), URL: u, written: printable(u.Redacted())}
-	if t.Port, err = portOfURL(u); err != nil {
-		return Target{}, err
+	t := target{network: "tcp", scheme: u.Scheme, host: u.Hostname(), url: u, written: printable(u.Redacted())}
+	var problem *verdict
+	if t.port, problem = portOfURL(u); problem != nil {
+		return target{}, problem
 	}
-	if !validHost(t.Host) || strings.HasPrefix(u.Host, "[") != strings.Contains(t.Host, ":") {
-		return Target{}, malformed(fmt.Sprintf("%q is not the name of a host.", printable(t.Host)), "Write the URL such as http://app:8080/healthz.")
+	if !validHost(t.host) || strings.HasPrefix(u.Host, "[") != strings.Contains(t.host, ":") {
+		return target{}, addressProblem(fmt.Sprintf("%q is not the name of a host.", printable(t.host)), "Write the URL such as http://app:8080/healthz.")
 	}
-	if t.Scheme == schemeH2C {
+	if t.scheme == schemeH2C {
 		u.Scheme = schemeHTTP
 	}
 	if u.Path == "" {
@@ -176,8 +175,8 @@ func parseURL(address string) (Target, error) {
 	return t, nil
 }
 
-// portOfURL is the port of a URL, or else that of its scheme.
-func portOfURL(u *url.URL) (uint16, error) {
+// portOfURL returns the port of a URL, or the default port of its scheme.
+func portOfURL(u *url.URL) (uint16, *verdict) {
 	port := u.Port()
 	switch u.Scheme {
 	case schemeHTTP, schemeH2C:
@@ -185,13 +184,13 @@ func portOfURL(u *url.URL) (uint16, error) {
 	case schemeHTTPS:
 		return parsePort(cmp.Or(port, "443"))
 	case networkUnix:
-		return 0, malformed("A unix socket is written without a colon.", "Write it such as unix//run/app.sock.")
+		return 0, addressProblem("A unix socket is written without a colon.", "Write it such as unix//run/app.sock.")
 	default:
-		return 0, malformed(fmt.Sprintf("The scheme %s cannot be looked at.", printable(u.Scheme)), "Write http, https or h2c instead.")
+		return 0, addressProblem(fmt.Sprintf("The scheme %s cannot be looked at.", printable(u.Scheme)), "Write http, https or h2c instead.")
 	}
 }
 
-// redacted is an address that cannot be read, without what may be a password.
+// redacted returns an address that cannot be read, without what may be a password.
 func redacted(address string) string {
 	before, rest, isURL := strings.Cut(address, "://")
 	if end := strings.LastIndex(rest, "@"); isURL && end >= 0 {
@@ -200,8 +199,8 @@ func redacted(address string) string {
 	return printable(address)
 }
 
-// validHost is about characters only: whether a name exists, the name servers
-// know.
+// validHost looks at the characters only: whether the name exists is for the name
+// servers to say.
 func validHost(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		host = "x" + ip.Zone() // in which netip takes anything
@@ -212,10 +211,3 @@ func validHost(host string) bool {
 	})
 }
 
-// problemOf is the problem that an error of this package is.
-func problemOf(err error) *Problem {
-	if p, ok := errors.AsType[*Problem](err); ok {
-		return p
-	}
-	return &Problem{Finding: printable(err.Error())}
-}

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -18,10 +19,10 @@ const (
 	protoHTTP2 = "h2"
 )
 
-// tlsConfig is what the proxy's transport uses unless it is told otherwise.
+// tlsConfig is the default of the proxy's transport.
 func (v *visit) tlsConfig() *tls.Config {
 	return &tls.Config{
-		ServerName: v.target.Host,
+		ServerName: v.target.host,
 		RootCAs:    v.roots,
 		NextProtos: []string{protoHTTP2, protoHTTP1},
 		MinVersion: tls.VersionTLS12,
@@ -32,16 +33,16 @@ func (v *visit) tlsConfig() *tls.Config {
 	}
 }
 
-func (v *visit) handshake(ctx context.Context, heard *tape) (*tls.Conn, *Problem) {
-	conn := tls.Client(heard, v.tlsConfig())
-	err := v.step(ctx, "tls", v.target.Host, func(ctx context.Context) (string, error) {
+func (v *visit) handshake(ctx context.Context, rec *recorder) (*tls.Conn, *verdict) {
+	conn := tls.Client(rec, v.tlsConfig())
+	err := v.step(ctx, "tls", v.target.host, func(ctx context.Context) (string, error) {
 		if err := conn.HandshakeContext(ctx); err != nil {
 			return "", err
 		}
 		return describe(conn.ConnectionState()), nil
 	})
 	if err != nil {
-		return nil, v.unsecured(ctx, heard.heard(), err)
+		return nil, v.tlsProblem(ctx, rec.recorded(), err)
 	}
 	return conn, nil
 }
@@ -54,7 +55,7 @@ func describe(state tls.ConnectionState) string {
 	return text + ", certificate until " + state.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)
 }
 
-// namesOf lists what a certificate is for.
+// namesOf lists the names in a certificate.
 func namesOf(cert *x509.Certificate) string {
 	const most = 5
 	names := make([]string, 0, len(cert.DNSNames)+len(cert.IPAddresses))
@@ -72,85 +73,86 @@ func namesOf(cert *x509.Certificate) string {
 	}
 }
 
-// unsecured is the problem when there is no handshake.
-func (v *visit) unsecured(ctx context.Context, said []byte, err error) *Problem {
+// tlsProblem is the verdict when the handshake fails.
+func (v *visit) tlsProblem(ctx context.Context, said []byte, err error) *verdict {
 	if verification, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return v.untrusted(verification)
+		return v.certificateProblem(verification)
 	}
 	at := v.target.name()
-	isTLS := isTLSAlert(said) || len(said) > 0 && said[0] == 0x16
+	isTLS := isTLSAlert(said) || isTLSHandshake(said)
 	if isHTTP(said) || !isTLS && v.answersPlain(ctx) {
 		p := problem(cause.TLSProtocolError, fmt.Sprintf("%s speaks plain HTTP, not TLS.", at))
-		p.Advice = fmt.Sprintf("Write http://%s, and no tls in its transport; or is another port the one with TLS?", at)
+		p.advice = fmt.Sprintf("Write http://%s, and no tls in its transport; or is another port the one with TLS?", at)
 		return p
 	}
 	if len(said) > 0 && !isTLS {
 		p := problem(cause.TLSProtocolError, fmt.Sprintf("%s does not speak TLS: it says %s.", at, quote(said)))
-		p.Advice = "Is it the right port?"
+		p.advice = "Is it the right port?"
 		return p
 	}
-	return v.disagreed(err)
+	return v.handshakeProblem(err)
 }
 
-// disagreed is the problem when both sides speak TLS, as far as is known.
-func (v *visit) disagreed(err error) *Problem {
+// handshakeProblem is the verdict when both sides speak TLS, as far as is known.
+func (v *visit) handshakeProblem(err error) *verdict {
 	at, text := v.target.name(), err.Error()
 	p := problem(cause.Of(err), fmt.Sprintf("The TLS handshake with %s failed: %s.", at, printable(brief(err))))
 	switch {
 	case strings.Contains(text, "protocol version"):
-		p.Finding = fmt.Sprintf("%s has no version of TLS in common with the proxy, which speaks TLS 1.2 and 1.3.", at)
-		p.Advice = "Have the app speak TLS 1.2 or newer."
+		p.finding = fmt.Sprintf("%s has no version of TLS in common with the proxy, which speaks TLS 1.2 and 1.3.", at)
+		p.advice = "Have the app speak TLS 1.2 or newer."
 	case v.asked && !timedOut(err):
-		return v.wantsCertificate()
+		return v.clientCertificateProblem()
 	case strings.Contains(text, "unrecognized name"), strings.Contains(text, "remote error: tls: internal error"):
-		p.Finding = fmt.Sprintf("%s seems to have no certificate for the name %s: it broke the handshake off (%s).", at, printable(v.target.Host), brief(err))
-		p.Advice = "Name the right one: tls_server_name in transport http."
+		p.finding = fmt.Sprintf("%s seems to have no certificate for the name %s: it broke the handshake off (%s).", at, printable(v.target.host), brief(err))
+		p.advice = "Name the right one: tls_server_name in transport http."
 	case timedOut(err):
-		p.Cause = cause.ConnectionTimeout // not even the connection was complete
-		p.Finding = fmt.Sprintf("%s takes connections, but did not finish the TLS handshake within %s.", at, in(v.timeout))
-		p.Advice = "Does that port speak TLS, and is the app overloaded or stuck?"
+		p.cause = cause.ConnectionTimeout // not even the connection was complete
+		p.finding = fmt.Sprintf("%s takes connections, but did not finish the TLS handshake within %s.", at, formatDuration(v.timeout))
+		p.advice = "Does that port speak TLS, and is the app overloaded or stuck?"
 	}
 	return p
 }
 
-func (v *visit) wantsCertificate() *Problem {
+func (v *visit) clientCertificateProblem() *verdict {
 	p := problem(cause.TLSAlertReceived, fmt.Sprintf("%s wants a client certificate.", v.target.name()))
-	p.Advice = "Give the proxy one: tls_client_auth in transport http."
+	p.advice = "Give the proxy one: tls_client_auth in transport http."
 	return p
 }
 
-// untrusted is the problem with a certificate.
-func (v *visit) untrusted(err *tls.CertificateVerificationError) *Problem {
+// certificateProblem is the verdict on a certificate that does not verify.
+func (v *visit) certificateProblem(err *tls.CertificateVerificationError) *verdict {
 	p := problem(cause.TLSCertificateError, "The certificate cannot be trusted: "+printable(err.Err.Error())+".")
 	if other, ok := errors.AsType[x509.HostnameError](err.Err); ok {
 		names := namesOf(other.Certificate)
-		p.Finding = fmt.Sprintf("The certificate is for another name: it is for %s, not for %s.", names, printable(v.target.Host))
-		p.Advice = "Use a name that it is for (tls_server_name in transport http does), or get a certificate for this one."
+		p.finding = fmt.Sprintf("The certificate is for another name: it is for %s, not for %s.", names, printable(v.target.host))
+		p.advice = "Use a name that it is for (tls_server_name in transport http does), or get a certificate for this one."
 		return p
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err.Err); ok && invalid.Reason == x509.Expired {
-		return outdated(invalid.Cert, p)
+		return validityProblem(invalid.Cert, p)
 	}
 	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err.Err); ok {
-		return unknownAuthority(err.UnverifiedCertificates, unknown, p)
+		return authorityProblem(err.UnverifiedCertificates, unknown, p)
 	}
 	return p
 }
 
-// outdated is for both ends of the time for which a certificate is valid:
+// validityProblem is the verdict on a certificate that has expired or is not valid yet:
 // x509 has one reason for both.
-func outdated(cert *x509.Certificate, p *Problem) *Problem {
+func validityProblem(cert *x509.Certificate, p *verdict) *verdict {
 	if time.Now().Before(cert.NotBefore) {
-		p.Finding = fmt.Sprintf("The certificate for %s is not valid yet, only from %s on.", namesOf(cert), cert.NotBefore.UTC().Format(time.RFC1123))
-		p.Advice = "Is the clock of this machine right? Else wait, or get another certificate."
+		p.finding = fmt.Sprintf("The certificate for %s is not valid yet, only from %s on.", namesOf(cert), cert.NotBefore.UTC().Format(time.RFC1123))
+		p.advice = "Is the clock of this machine right? Else wait, or get another certificate."
 		return p
 	}
-	p.Finding = fmt.Sprintf("The certificate for %s expired on %s.", namesOf(cert), cert.NotAfter.UTC().Format(time.RFC1123))
-	p.Advice = "Renew it, and have the app load it. Is the clock of this machine right?"
+	p.finding = fmt.Sprintf("The certificate for %s expired on %s.", namesOf(cert), cert.NotAfter.UTC().Format(time.RFC1123))
+	p.advice = "Renew it, and have the app load it. Is the clock of this machine right?"
 	return p
 }
 
-func unknownAuthority(chain []*x509.Certificate, unknown x509.UnknownAuthorityError, p *Problem) *Problem {
+// authorityProblem is the verdict on a certificate from an authority that is not trusted.
+func authorityProblem(chain []*x509.Certificate, unknown x509.UnknownAuthorityError, p *verdict) *verdict {
 	leaf := unknown.Cert
 	if len(chain) > 0 {
 		leaf = chain[0]
@@ -159,35 +161,35 @@ func unknownAuthority(chain []*x509.Certificate, unknown x509.UnknownAuthorityEr
 		return p
 	}
 	if leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil {
-		p.Finding = fmt.Sprintf("The certificate for %s is self-signed, so nobody vouches for it.", namesOf(leaf))
-		p.Advice = "Have Caddy trust it (tls_trust_pool file in transport http), or get one from an authority."
+		p.finding = fmt.Sprintf("The certificate for %s is self-signed, so nobody vouches for it.", namesOf(leaf))
+		p.advice = "Have Caddy trust it (tls_trust_pool file in transport http), or get one from an authority."
 		return p
 	}
-	p.Finding = fmt.Sprintf("The certificate for %s is from an authority that is unknown here: %s.", namesOf(leaf), printable(leaf.Issuer.String()))
-	p.Advice = "Have Caddy trust that authority (tls_trust_pool in transport http). Does the app send the intermediate certificates, too?"
+	p.finding = fmt.Sprintf("The certificate for %s is from an authority that is unknown here: %s.", namesOf(leaf), printable(leaf.Issuer.String()))
+	p.advice = "Have Caddy trust that authority (tls_trust_pool in transport http). Does the app send the intermediate certificates, too?"
 	return p
 }
 
-// answersPlain reports whether the peer answers HTTP without TLS. Some servers
-// just close or wait when they are given TLS that they do not speak.
+// answersPlain reports whether the peer answers HTTP without TLS. Some servers that do
+// not speak TLS just close the connection or wait when they get it.
 func (v *visit) answersPlain(ctx context.Context) bool {
 	return v.try(ctx, "http", "the same without TLS", func(conn net.Conn) (string, error) {
-		said, err := exchange(conn, "GET / HTTP/1.1\r\nHost: "+v.target.URL.Host+"\r\nConnection: close\r\n\r\n", len(beginHTTP))
+		said, err := exchange(conn, "GET / HTTP/1.1\r\nHost: "+v.target.url.Host+"\r\nConnection: close\r\n\r\n", len(beginHTTP))
 		if !isHTTP(said) {
-			return "", noneOf(err, "no HTTP")
+			return "", cmp.Or(err, errors.New("no HTTP"))
 		}
 		return "HTTP", nil
 	})
 }
 
-// answersTLS reports whether the peer speaks TLS, whatever it has to say.
+// answersTLS reports whether the peer speaks TLS, even if the handshake fails.
 func (v *visit) answersTLS(ctx context.Context) bool {
 	asked := v.asked
 	defer func() { v.asked = asked }()
 	return v.try(ctx, "tls", "the same with TLS", func(conn net.Conn) (string, error) {
-		heard := newTape(conn)
-		err := tls.Client(heard, v.tlsConfig()).HandshakeContext(ctx)
-		if c := cause.Of(err); err == nil || c == cause.TLSCertificateError || c == cause.TLSAlertReceived || isTLSAlert(heard.heard()) {
+		rec := newRecorder(conn)
+		err := tls.Client(rec, v.tlsConfig()).HandshakeContext(ctx)
+		if c := cause.Of(err); err == nil || c == cause.TLSCertificateError || c == cause.TLSAlertReceived || isTLSAlert(rec.recorded()) {
 			return "TLS", nil
 		}
 		return "", err
@@ -200,15 +202,8 @@ func (v *visit) answersH2C(ctx context.Context) bool {
 		const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 		said, err := exchange(conn, preface, frameHead)
 		if !isSettings(said) {
-			return "", noneOf(err, "no HTTP/2")
+			return "", cmp.Or(err, errors.New("no HTTP/2"))
 		}
 		return "HTTP/2", nil
 	})
-}
-
-func noneOf(err error, otherwise string) error {
-	if err == nil {
-		return errors.New(otherwise)
-	}
-	return err
 }

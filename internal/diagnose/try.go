@@ -6,8 +6,8 @@ import (
 	"net"
 )
 
-// try looks on a connection of its own whether the peer speaks something else
-// than what it was spoken to in.
+// try finds out, on a connection of its own, whether the peer speaks another protocol
+// than the one that failed.
 func (v *visit) try(ctx context.Context, name, subject string, speak func(net.Conn) (string, error)) bool {
 	if ctx.Err() != nil {
 		return false

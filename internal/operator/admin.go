@@ -1,5 +1,5 @@
-// Package operator is where the owner meets the pools: the admin API, the log, metrics
-// and events.
+// Package operator has what the owner of a site uses to watch and control pools: the admin
+// API, the log, metrics and events.
 package operator
 
 import (
@@ -24,11 +24,11 @@ const PoolsPath = "/healthpool/pools"
 //
 //	GET         /healthpool/pools                              all pools
 //	GET         /healthpool/pools/<name>                       one of them
-//	POST|DELETE /healthpool/pools/<name>/drain?upstream=<addr>  drain an upstream, or no more
-//	POST|DELETE /healthpool/pools/<name>/maintenance           close a pool, or open it
+//	POST|DELETE /healthpool/pools/<name>/drain?upstream=<addr>  drain or undrain an upstream
+//	POST|DELETE /healthpool/pools/<name>/maintenance           close or open a pool
 //
-// An order is answered with the pool: with status 200 once Caddy's storage has it, and
-// with 202 if it is heeded here, but the storage does not take it yet.
+// An order is answered with the pool: with status 200 once Caddy's storage has the order,
+// and with 202 if it has effect here, but the storage does not take it yet.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -53,7 +53,7 @@ type running interface {
 	Order(ctx context.Context, order intent.Intent, on bool) (stored bool)
 }
 
-// app returns the app of the running config; nil if it has none, or no config runs.
+// app returns the app of the running config; nil if there is none.
 func app() running {
 	found, err := caddy.ActiveContext().AppIfConfigured("healthpool")
 	if a, ok := found.(running); ok && err == nil {
@@ -77,8 +77,8 @@ func serveAll(w http.ResponseWriter, r *http.Request) error {
 	return write(w, http.StatusOK, Pools())
 }
 
-// serveOne serves what the path names. Names may have slashes in them: that of a pool
-// that is called by its socket does.
+// serveOne serves one pool, or takes an order about it. Names may contain slashes: a pool
+// may be named after its unix socket.
 func serveOne(w http.ResponseWriter, r *http.Request) error {
 	rest := strings.TrimPrefix(r.URL.EscapedPath(), PoolsPath+"/")
 	if rest == "" {
@@ -99,7 +99,7 @@ func serveOne(w http.ResponseWriter, r *http.Request) error {
 	return write(w, http.StatusOK, p)
 }
 
-// find returns the pool with a name, as a path has it.
+// find returns the pool with a name that is escaped as in a path.
 func find(escaped string) (*pool.Status, error) {
 	name, err := url.PathUnescape(escaped)
 	if err != nil {

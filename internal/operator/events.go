@@ -12,18 +12,18 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// Events emits what changes, as reverse_proxy does for the upstreams that it checks
-// itself: healthy and unhealthy with the data host, and here also pool and cause; and
-// pool_up and pool_down. Handlers of events may take their time, and what changes may
-// be told by a request: so the events are emitted one after the other by a goroutine
-// that is there only while there are any.
+// Events emits changes as reverse_proxy does for the upstreams that it checks itself:
+// healthy and unhealthy with the data host, and here also pool and cause; and pool_up and
+// pool_down. Handlers of events may be slow, and a change may be noticed by a request: so
+// a goroutine, which exists only while there are events, emits one after the other.
 type Events struct {
 	app *caddyevents.App
 	ctx caddy.Context
 
+	// mu guards what follows.
 	mu    sync.Mutex
 	queue []event
-	// idle is closed when the goroutine ends; nil while there is none.
+	// idle is closed when the goroutine ends; nil while none is running.
 	idle chan struct{}
 	// started is set once all apps of the config have started, and stopped by Stop.
 	started, stopped bool
@@ -34,16 +34,15 @@ type event struct {
 	data map[string]any
 }
 
-// maxEvents is how many events may wait. What comes on top is left out: a handler that
-// hangs must not fill the memory.
+// maxEvents is how many events may wait. Further ones are dropped: a handler that hangs
+// must not fill the memory.
 const maxEvents = 1000
 
-// stopPatience is how long Stop waits for a handler. One that reloads Caddy waits for
-// Stop itself, so this must come to an end; and one that is quick is let finish before
-// the config that it belongs to is gone.
-const stopPatience = time.Second
+// stopTimeout is how long Stop waits for a handler. A quick one may finish before its
+// config is gone; but one that reloads Caddy itself waits for Stop, so there is a limit.
+const stopTimeout = time.Second
 
-// NewEvents returns what emits events in the name of ctx.
+// NewEvents returns an emitter of events in the name of ctx.
 func NewEvents(ctx caddy.Context) (*Events, error) {
 	app, err := ctx.App("events")
 	if err != nil {
@@ -53,19 +52,19 @@ func NewEvents(ctx caddy.Context) (*Events, error) {
 	return e, e.app.On("started", e)
 }
 
-// Handle implements caddyevents.Handler: Caddy tells that all apps have started. Apps
-// start in any order, and until now the one for events may still have been noting who
-// has subscribed, which must not be looked at meanwhile.
+// Handle implements caddyevents.Handler for the event that all apps have started. Apps
+// start in any order, and until now the events app may still have been adding
+// subscriptions, which is not safe to do while events are emitted.
 func (e *Events) Handle(context.Context, caddy.Event) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = true
-	e.wake()
+	e.wakeLocked()
 	return nil
 }
 
-// Stop lets the event that is being emitted end, if that does not take long. Those that
-// wait, and those that come later, are left out.
+// Stop waits a moment for the event that is being emitted. Events that still wait, and
+// those that come later, are dropped.
 func (e *Events) Stop() {
 	e.mu.Lock()
 	e.stopped, e.queue = true, nil
@@ -76,7 +75,7 @@ func (e *Events) Stop() {
 	}
 	select {
 	case <-idle:
-	case <-time.After(stopPatience):
+	case <-time.After(stopTimeout):
 	}
 }
 
@@ -104,11 +103,12 @@ func (e *Events) emit(v event) {
 		return
 	}
 	e.queue = append(e.queue, v)
-	e.wake()
+	e.wakeLocked()
 }
 
-// wake has the goroutine run if there is something to emit. Caller must hold e.mu.
-func (e *Events) wake() {
+// wakeLocked starts the goroutine if there is something to emit and it is not running.
+// Caller must hold e.mu.
+func (e *Events) wakeLocked() {
 	if e.started && e.idle == nil && len(e.queue) > 0 {
 		e.idle = make(chan struct{})
 		go e.drain()
@@ -121,7 +121,7 @@ func (e *Events) drain() {
 	}
 }
 
-// next takes an event from the queue, or tells that the goroutine ends.
+// next takes an event from the queue. If there is none, the goroutine must end.
 func (e *Events) next() (v event, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -70,8 +70,8 @@ func TestEventsBeforeTheStart(t *testing.T) {
 // while, and what waited behind it is left out.
 func TestEventsStop(t *testing.T) {
 	for name, tt := range map[string]struct{ takes, stop time.Duration }{
-		"quick": {stopPatience / 2, stopPatience / 2},
-		"hangs": {time.Hour, stopPatience},
+		"quick": {stopTimeout / 2, stopTimeout / 2},
+		"hangs": {time.Hour, stopTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

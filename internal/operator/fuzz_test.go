@@ -35,7 +35,7 @@ func FuzzOrder(f *testing.F) {
 		for _, o := range orders {
 			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 			r.URL = &url.URL{Path: "/", RawQuery: query}
-			wanted, err := o.read(r, p)
+			wanted, err := o.read(r, nil, p)
 			if err != nil {
 				checkRefused(t, err)
 				continue

@@ -13,8 +13,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// Report has a pool tell the log what changes, one line per change with the reason,
-// and none per check; and the metrics, and whoever has subscribed to events.
+// Report has a pool report what changes: to the log, in one line per change with the
+// reason and none per check, to the metrics, and to whoever has subscribed to events.
 func Report(p *pool.Pool, logger *zap.Logger, events *Events) {
 	o, name := &p.Options, p.Name
 	logger = logger.With(zap.String("pool", name))
@@ -23,7 +23,7 @@ func Report(p *pool.Pool, logger *zap.Logger, events *Events) {
 	wasDown.Store(isDown)
 	o.OnTransition = func(t pool.Transition) {
 		logTransition(logger, t)
-		countTransition(name, t)
+		countTransition(name, t, p.Status)
 		events.transition(name, t)
 	}
 	o.OnState = func(s pool.State) {
@@ -32,7 +32,7 @@ func Report(p *pool.Pool, logger *zap.Logger, events *Events) {
 			events.state(name, s)
 		}
 	}
-	measure(o)
+	addMetricHooks(o)
 	o.OnSource = func(source string, err error) { logSource(logger, source, err) }
 	o.OnRefused = func(source string, err error) {
 		logger.Warn("source lists what cannot be used; that is left out", zap.String("source", source), zap.Error(err))
@@ -86,10 +86,10 @@ func logIntent(logger *zap.Logger, upstream string, on bool) {
 	}
 }
 
-// Outage is what the log tells of the first request that met an outage.
+// Outage is what is logged about the first request during an outage.
 type Outage struct {
 	outage.Outage
-	// Cause is that of this request; in a pool that is down others may differ.
+	// Cause is that of this request; other requests may fail for another one.
 	Cause    cause.Cause
 	Fate     cause.Fate
 	Upstream string
@@ -97,7 +97,7 @@ type Outage struct {
 	Request  *http.Request
 }
 
-// LogOutage tells of an outage, with the reference that visitors are given.
+// LogOutage logs an outage, with the reference that visitors are given.
 func LogOutage(logger *zap.Logger, o Outage) {
 	if o.Planned {
 		logger.Info("pool is in maintenance", zap.String("err_id", o.Reference), zap.String("pool", o.Pool))
@@ -111,7 +111,7 @@ func LogOutage(logger *zap.Logger, o Outage) {
 		zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: o.Request}))
 }
 
-// LogMore returns what tells how many more requests met an outage.
+// LogMore returns a function that logs how many more requests failed in an outage.
 func LogMore(logger *zap.Logger) func(outage.Outage) {
 	return func(o outage.Outage) {
 		if o.Planned {

@@ -12,8 +12,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// What is counted belongs to the process and not to a config: it goes on over a
-// reload.
+// Counters belong to the process and not to a config: they survive a reload.
 var (
 	transitions = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_healthpool_transitions_total",
@@ -35,7 +34,7 @@ var (
 	}, []string{"cause", "format", "status"})
 )
 
-// What is so at this moment is looked up when it is asked for.
+// Gauges are looked up at each scrape.
 var (
 	upstreamHealthy = prometheus.NewDesc("caddy_healthpool_upstream_healthy",
 		"Whether an upstream is healthy and gets requests.", []string{"pool", "upstream"}, nil)
@@ -45,8 +44,8 @@ var (
 		"Requests that wait for an upstream.", []string{"pool"}, nil)
 )
 
-// Metrics are the metrics of the pools of one config. They are collected together,
-// so that no series of what is gone is among them.
+// Metrics are the metrics of the pools of one config. One collector has them all, so that
+// a scrape first removes the series of what is gone.
 type Metrics struct {
 	// Pools returns the pools of the config.
 	Pools func() []pool.Status
@@ -57,13 +56,13 @@ func (m Metrics) Describe(descs chan<- *prometheus.Desc) {
 	descs <- upstreamHealthy
 	descs <- poolUp
 	descs <- heldRequests
-	for _, c := range counted {
+	for _, c := range vectors {
 		c.Describe(descs)
 	}
 }
 
-// counted are the metrics with a label for the pool, and the responses.
-var counted = []prometheus.Collector{transitions, probes, holds, responses}
+// vectors are the metrics that are counted.
+var vectors = []prometheus.Collector{transitions, probes, holds, responses}
 
 // Collect implements prometheus.Collector.
 func (m Metrics) Collect(metrics chan<- prometheus.Metric) {
@@ -76,7 +75,7 @@ func (m Metrics) Collect(metrics chan<- prometheus.Metric) {
 			metrics <- gauge(upstreamHealthy, u.State == health.Healthy.String(), p.Name, u.Address)
 		}
 	}
-	for _, c := range counted {
+	for _, c := range vectors {
 		c.Collect(metrics)
 	}
 }
@@ -90,26 +89,27 @@ func gauge(desc *prometheus.Desc, on bool, labels ...string) prometheus.Metric {
 }
 
 // CountResponse counts a response to a request that no upstream answered. The status is
-// that of the outage, whichever the protocol of the client has it sent.
+// that of the outage, even if the client's protocol has another one sent.
 func CountResponse(c cause.Cause, f represent.Format, status int) {
 	responses.WithLabelValues(string(c), string(f), strconv.Itoa(status)).Inc()
 }
 
-// countTransition counts a change of an upstream.
-func countTransition(poolName string, t pool.Transition) {
-	feed(poolName, t.Upstream, func() {
+// countTransition counts a change of an upstream. The status is that of its pool.
+func countTransition(poolName string, t pool.Transition, status func() pool.Status) {
+	limitSeries(poolName, status)
+	withSeries(poolName, t.Upstream, func() {
 		transitions.WithLabelValues(poolName, t.Upstream, t.To.String(), string(t.Cause)).Inc()
 	})
 }
 
-// measure has o tell the metrics what is to be counted.
-func measure(o *pool.Options) {
+// addMetricHooks has a pool count its checks and holds.
+func addMetricHooks(o *pool.Options) {
 	name := o.Name
-	feed(name, "", func() { probes.WithLabelValues(name) }) // there from the first scrape on
+	withSeries(name, "", func() { probes.WithLabelValues(name) }) // so that the first scrape has it
 	o.OnProbe = func(d time.Duration) {
-		feed(name, "", func() { probes.WithLabelValues(name).Observe(d.Seconds()) })
+		withSeries(name, "", func() { probes.WithLabelValues(name).Observe(d.Seconds()) })
 	}
 	o.OnHold = func(outcome pool.Outcome) {
-		feed(name, "", func() { holds.WithLabelValues(name, string(outcome)).Inc() })
+		withSeries(name, "", func() { holds.WithLabelValues(name, string(outcome)).Inc() })
 	}
 }

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,7 @@ const (
 func TestMetricsOutliveAPrune(t *testing.T) {
 	const name = "outlives"
 	o := pool.Options{Name: name}
-	measure(&o)
+	addMetricHooks(&o)
 	if _, ok := scrape(t, name, name)[probesName]; !ok {
 		t.Error("no checks are counted from the start")
 	}
@@ -75,11 +76,13 @@ func TestMetricsOutliveAPrune(t *testing.T) {
 func TestMetricsOfAPoolThatIsGone(t *testing.T) {
 	const name = "gone"
 	o := pool.Options{Name: name}
-	measure(&o)
+	addMetricHooks(&o)
 	for what, late := range map[string]func(){
-		"hold":       func() { o.OnHold(pool.TimedOut) },
-		"check":      func() { o.OnProbe(time.Second) },
-		"transition": func() { countTransition(name, pool.Transition{Upstream: "10.0.0.1:80", To: health.Healthy}) },
+		"hold":  func() { o.OnHold(pool.TimedOut) },
+		"check": func() { o.OnProbe(time.Second) },
+		"transition": func() {
+			countTransition(name, pool.Transition{Upstream: "10.0.0.1:80", To: health.Healthy}, func() pool.Status { return pool.Status{} })
+		},
 	} {
 		scrape(t, name)
 		late()
@@ -89,23 +92,60 @@ func TestMetricsOfAPoolThatIsGone(t *testing.T) {
 	}
 }
 
-// TestPruneWhileCounting: nothing is removed between the note that there are series and
-// the counting, or they would stay for ever.
+// TestPruneWhileCounting: nothing can be removed between the note that there are series
+// and the counting, or they would stay for ever.
 func TestPruneWhileCounting(t *testing.T) {
 	const name = "raced"
-	pruned := make(chan bool)
-	feed(name, "", func() {
-		go func() { prune(nil); close(pruned) }()
-		select {
-		case <-pruned:
-			t.Error("pruned meanwhile")
-		case <-time.After(50 * time.Millisecond):
+	withSeries(name, "", func() {
+		if labels.TryLock() {
+			labels.Unlock()
+			t.Error("series can be removed meanwhile")
 		}
 		holds.WithLabelValues(name, string(pool.Served)).Inc()
 	})
-	<-pruned
 	if got := scrape(t, name); len(got) != 0 {
 		t.Errorf("left over: %v", got)
+	}
+}
+
+// TestSeriesWithoutScrapes: upstreams that come and go leave no series behind, even if
+// nobody ever scrapes.
+func TestSeriesWithoutScrapes(t *testing.T) {
+	const name = "unscraped"
+	defer prune(nil)
+	var current pool.Status
+	for i := range 10 * minLimit {
+		address := fmt.Sprintf("10.0.%d.%d:80", i/250, i%250)
+		current = pool.Status{Name: name, Upstreams: []pool.UpstreamStatus{{Address: address}}}
+		countTransition(name, pool.Transition{Upstream: address, To: health.Healthy}, func() pool.Status { return current })
+	}
+	series := make(chan prometheus.Metric, 10*minLimit)
+	transitions.Collect(series)
+	if n := len(series); n > minLimit || n != len(labels.pools[name].upstreams) {
+		t.Errorf("%d series of %d upstreams", n, len(labels.pools[name].upstreams))
+	}
+	if got := scrape(t, name, name)["caddy_healthpool_transitions_total"]; got != 0 {
+		t.Errorf("scraped %v of a pool without upstreams", got)
+	}
+}
+
+// TestSeriesOfBigPools: a pool with many upstreams keeps them all, and is not searched at
+// each transition.
+func TestSeriesOfBigPools(t *testing.T) {
+	const name, size = "big", 10 * minLimit
+	defer prune(nil)
+	p := pool.Status{Name: name, Upstreams: make([]pool.UpstreamStatus, size)}
+	searched := 0
+	for i := range size {
+		p.Upstreams[i].Address = fmt.Sprint("app", i)
+	}
+	for range 2 {
+		for _, u := range p.Upstreams {
+			countTransition(name, pool.Transition{Upstream: u.Address, To: health.Healthy}, func() pool.Status { searched++; return p })
+		}
+	}
+	if n := len(labels.pools[name].upstreams); n != size || searched > 1 {
+		t.Errorf("%d upstreams, searched %d times", n, searched)
 	}
 }
 

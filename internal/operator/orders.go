@@ -15,17 +15,17 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// order is something that an operator can want of a pool.
+// order is a kind of order that an operator can give about a pool.
 type order struct {
 	// name is the last part of its path.
 	name string
-	// read makes an intent of a request about p.
-	read func(r *http.Request, p *pool.Status) (intent.Intent, error)
+	// read makes an intent of a request about the pool p of an app.
+	read func(r *http.Request, a running, p *pool.Status) (intent.Intent, error)
 }
 
 var orders = []order{{"drain", readDrain}, {"maintenance", readMaintenance}}
 
-// serve notes what is wanted, or with DELETE no more, of the pool with a name.
+// serve takes an order about the pool with a name, or with DELETE takes it back.
 func (o order) serve(w http.ResponseWriter, r *http.Request, name string) error {
 	if err := allow(w, r, http.MethodPost, http.MethodDelete); err != nil {
 		return err
@@ -34,19 +34,19 @@ func (o order) serve(w http.ResponseWriter, r *http.Request, name string) error 
 	if err != nil {
 		return err
 	}
+	a := app()
+	if a == nil { // since find, a config without pools was loaded
+		return apiError(http.StatusNotFound, "no pool is named %q", p.Name)
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, intent.MaxSize)
-	wanted, err := o.read(r, p)
+	wanted, err := o.read(r, a, p)
 	if err != nil {
 		return err
 	}
-	const patience = 2 * time.Second
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	const storageTimeout = 2 * time.Second
+	ctx, cancel := context.WithTimeout(r.Context(), storageTimeout)
 	defer cancel()
 	status := http.StatusAccepted
-	a := app()
-	if a == nil { // a config without pools has come meanwhile
-		return apiError(http.StatusNotFound, "no pool is named %q", p.Name)
-	}
 	if a.Order(ctx, wanted, r.Method == http.MethodPost) {
 		status = http.StatusOK
 	}
@@ -56,16 +56,28 @@ func (o order) serve(w http.ResponseWriter, r *http.Request, name string) error 
 	return write(w, status, p)
 }
 
-func readDrain(r *http.Request, p *pool.Status) (intent.Intent, error) {
+func readDrain(r *http.Request, a running, p *pool.Status) (intent.Intent, error) {
 	address := r.URL.Query().Get("upstream")
 	if address == "" {
 		return intent.Intent{}, apiError(http.StatusBadRequest, "upstream: must be given, as in ?upstream=10.0.0.1:8080")
 	}
-	isThere := slices.ContainsFunc(p.Upstreams, func(u pool.UpstreamStatus) bool { return u.Address == address })
-	if !isThere && r.Method == http.MethodPost { // one that is gone may still be drained
+	known := slices.ContainsFunc(p.Upstreams, func(u pool.UpstreamStatus) bool { return u.Address == address })
+	if !known && r.Method == http.MethodDelete { // an upstream that is gone may still be drained
+		known = drainOnRecord(a, p.Name, address)
+	}
+	if !known {
 		return intent.Intent{}, apiError(http.StatusNotFound, "pool %s has no upstream %q", p.Name, address)
 	}
 	return intent.Intent{Pool: p.Name, Upstream: address, Since: time.Now().UTC()}, nil
+}
+
+// drainOnRecord reports whether an address is drained, whether or not it is in the pool
+// now. An app that cannot tell is taken to have a record.
+func drainOnRecord(a running, poolName, address string) bool {
+	records, ok := a.(interface {
+		Drained(poolName, address string) bool
+	})
+	return !ok || records.Drained(poolName, address)
 }
 
 // Closing is the body of an order to close a pool.
@@ -78,7 +90,7 @@ type Closing struct {
 	Allow []string `json:"allow"`
 }
 
-func readMaintenance(r *http.Request, p *pool.Status) (intent.Intent, error) {
+func readMaintenance(r *http.Request, _ running, p *pool.Status) (intent.Intent, error) {
 	wanted := intent.Intent{Pool: p.Name, Since: time.Now().UTC()}
 	if r.Method == http.MethodDelete {
 		return wanted, nil
@@ -103,14 +115,15 @@ func readMaintenance(r *http.Request, p *pool.Status) (intent.Intent, error) {
 	if wanted.Allow, err = prefixes(m.Allow); err != nil {
 		return wanted, err
 	}
-	// What is stored is longer than what was sent, and what is too long would not be read.
+	// The stored form is longer than what was sent, and one that is too long would not be
+	// read again.
 	if text, err := json.Marshal(wanted); err != nil || len(text) > intent.MaxSize {
 		return wanted, apiError(http.StatusRequestEntityTooLarge, "body: must be at most %d bytes when it is stored, got %d", intent.MaxSize, len(text))
 	}
 	return wanted, nil
 }
 
-// decode reads the body of an order; an empty one leaves m as it is.
+// decode parses the body of an order; an empty one leaves m as it is.
 func decode(body io.Reader, m *Closing) error {
 	decoder := json.NewDecoder(body)
 	decoder.DisallowUnknownFields()

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -36,7 +37,7 @@ func TestReadMaintenance(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(tt.body))
 		r.Body = http.MaxBytesReader(httptest.NewRecorder(), r.Body, intent.MaxSize)
-		got, err := readMaintenance(r, &pool.Status{Name: "shop"})
+		got, err := readMaintenance(r, nil, &pool.Status{Name: "shop"})
 		refused, _ := errors.AsType[caddy.APIError](err)
 		if refused.HTTPStatus != tt.status || tt.status == 0 && (err != nil || got.Pool != "shop") {
 			t.Errorf("%.40q: got %v %v, want status %d", tt.body, got, err, tt.status)
@@ -48,8 +49,42 @@ func TestReadMaintenance(t *testing.T) {
 // range is written.
 func TestReadMaintenanceOfMapped(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"allow":["::ffff:10.0.0.0/104"]}`))
-	got, err := readMaintenance(r, new(pool.Status))
+	got, err := readMaintenance(r, nil, new(pool.Status))
 	if err != nil || len(got.Allow) != 1 || got.Allow[0].String() != "10.0.0.0/8" {
 		t.Errorf("got %v %v", got.Allow, err)
+	}
+}
+
+// fakeApp is an app that has one drain on record.
+type fakeApp struct{ drained string }
+
+func (fakeApp) Pools() []pool.Status                            { return nil }
+func (fakeApp) Order(context.Context, intent.Intent, bool) bool { return true }
+func (a fakeApp) Drained(poolName, address string) bool {
+	return poolName == "shop" && address == a.drained
+}
+
+// TestReadDrain checks which upstreams can be drained and undrained: those of the pool,
+// and undrained also one that left the pool after it was drained.
+func TestReadDrain(t *testing.T) {
+	p := &pool.Status{Name: "shop", Upstreams: []pool.UpstreamStatus{{Address: "app:1"}}}
+	for _, tt := range []struct {
+		method, upstream string
+		status           int // 0 for an order
+	}{
+		{http.MethodPost, "app:1", 0},
+		{http.MethodPost, "gone:1", http.StatusNotFound},
+		{http.MethodPost, "none:1", http.StatusNotFound},
+		{http.MethodPost, "", http.StatusBadRequest},
+		{http.MethodDelete, "app:1", 0},
+		{http.MethodDelete, "gone:1", 0},
+		{http.MethodDelete, "none:1", http.StatusNotFound},
+		{http.MethodDelete, "", http.StatusBadRequest},
+	} {
+		got, err := readDrain(httptest.NewRequest(tt.method, "/?upstream="+tt.upstream, nil), fakeApp{drained: "gone:1"}, p)
+		refused, _ := errors.AsType[caddy.APIError](err)
+		if refused.HTTPStatus != tt.status || tt.status == 0 && (err != nil || got.Pool != "shop" || got.Upstream != tt.upstream) {
+			t.Errorf("%s %s: got %v %v, want status %d", tt.method, tt.upstream, got, err, tt.status)
+		}
 	}
 }

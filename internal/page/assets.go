@@ -1,12 +1,13 @@
 package page
 
 import (
-	"crypto/sha256"
 	_ "embed" // for the files below
-	"encoding/base64"
 	"fmt"
 	"html/template"
+	"regexp"
 	"strings"
+
+	"github.com/healthpool/caddy-healthpool/internal/look"
 )
 
 //go:embed page.html
@@ -21,17 +22,17 @@ var scriptSource string
 //go:embed clock.js
 var clockSource string
 
-// The style and the scripts are the same bytes in every response of a handler.
-// That is why a hash can allow them, and nothing else, to the browser.
+// The style and the scripts are the same bytes in every response of a handler, so that the
+// Content-Security-Policy can allow them, and nothing else, by their hashes.
 var (
-	style   = short.Replace(squeeze(styleSource, ""))
-	script  = short.Replace(squeeze(scriptSource, "\n"))
+	style   = shorten(squeeze(styleSource, ""), shortProperties)
+	script  = shorten(squeeze(scriptSource, "\n"), shortNames)
 	clock   = squeeze(clockSource, "\n")
 	builtIn = template.Must(template.New("page").Parse(assemble()))
 )
 
-// assemble puts the scripts, and the slots for markup, into the page as text,
-// which html/template passes on unchanged.
+// assemble puts the scripts, and slots for everything else, into the source of the page.
+// html/template does not change them: to it, they are part of the template.
 func assemble() string {
 	compact := strings.ReplaceAll(strings.TrimSpace(pageSource), ">\n<", "><")
 	return strings.NewReplacer(
@@ -41,43 +42,37 @@ func assemble() string {
 	).Replace(compact)
 }
 
-// accent is what the owner's colour adds to the style. It is the ground of labels
-// and the colour of marks, and never that of text on the page.
+// accent returns the rules that the owner's colour adds to the style. The colour is used for
+// borders, underlines and the background of buttons, never for text.
 func accent(color string) string {
 	if color == "" {
 		return ""
 	}
-	c, _ := parseAccent(color) // Validate has looked at it
+	c, _ := parseAccent(color) // Validate has checked it
 	rule := fmt.Sprintf("a{text-decoration-color:%[1]s}button,.go,.fate{border-color:%[1]s}", c)
 	return rule + fmt.Sprintf("a,button{color:var(--t)}@media (forced-colors:none){.go{background:%s;color:light-dark(#fff,#000)}}", c)
 }
 
-// policy is the Content-Security-Policy of a page with this style: of one that looks
-// for the site to be back, or not, and of one that offers to send a form again, or not.
+// policy returns the Content-Security-Policy of a page with this style. A page that polls may
+// run the script and connect to its own origin; one that resends may send its form again.
 func policy(style string, polls, resends bool) string {
-	allowed := "default-src 'none'; style-src " + hash(style) + " " + hash(detailsStyle) + "; script-src " + hash(clock)
+	allowed := "default-src 'none'; style-src " + look.Hash(style) + " " + look.Hash(detailsStyle) + "; script-src " + look.Hash(clock)
 	if polls {
-		allowed += " " + hash(script) + "; connect-src 'self'"
+		allowed += " " + look.Hash(script) + "; connect-src 'self'"
 	}
 	allowed += "; img-src data:; base-uri 'none'"
-	if !resends { // a form is also what the browser sends again when the page is reloaded
+	if !resends { // to a browser, reloading the answer to a form is a form action
 		allowed += "; form-action 'none'"
 	}
 	return allowed
 }
 
-// logoStyle is added for a logo of any size.
+// logoStyle is added to the style of a page with a logo.
 const logoStyle = "img{display:block;max-width:min(100%,16rem);max-height:4rem;margin-bottom:1rem}"
 
-// hash is a source expression of Content-Security-Policy that allows s.
-func hash(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}
-
-// squeeze drops what only a reader of the source needs: indentation, lines that
-// are comments, and the spaces around punctuation. It knows no syntax, so a
-// comment must have its own lines, and no string may hold such spaces.
+// squeeze drops what only readers of the source need: indentation, comment lines and the
+// spaces around punctuation. It does not parse the source, so a comment must be on a line of
+// its own, and no string may contain such spaces.
 func squeeze(source, newline string) string {
 	var b strings.Builder
 	for line := range strings.Lines(source) {
@@ -88,20 +83,37 @@ func squeeze(source, newline string) string {
 		b.WriteString(line)
 		b.WriteString(newline)
 	}
-	return tight.Replace(strings.TrimSuffix(b.String(), newline))
+	return dropSpaces.Replace(strings.TrimSuffix(b.String(), newline))
 }
 
-// tight has the longer of two strings that begin alike first: it wins.
-var tight = strings.NewReplacer(
+// dropSpaces drops the spaces around punctuation. Where two strings begin alike, the longer
+// one has to come first.
+var dropSpaces = strings.NewReplacer(
 	": ", ":", ", ", ",", " {\n", "{", " {", "{", "{\n", "{", "\n}", "}", ",\n", ",", ";}", "}",
 	" = ", "=", " == ", "==", " => ", "=>", " ? ", "?", " : ", ":", " || ", "||", " && ", "&&",
 	" < ", "<", " > ", ">", " + ", "+", " - ", "-", " * ", "*", " / ", "/", " ** ", "**",
 	"if (", "if(", "} else", "}else", "} catch", "}catch", "for (", "for(",
 )
 
-// short has shorter names for those that are long for the sake of who reads the source.
-// Each stands for itself only, wherever it occurs.
-var short = strings.NewReplacer(
-	"--ground", "--g", "--text", "--t", "--soft", "--s", "--link", "--l",
-	"seconds", "n", "growing", "g", "jitter", "j", "misses", "m", "missed", "f", "opened", "o", "answer", "a", "isForm", "i", "resend", "r", "timer", "t", "found", "d", "words", "w",
+// shortProperties and shortNames are what visitors get for custom properties of the style and
+// for variables of the script, which have long names for readers of the source.
+var (
+	shortProperties = map[string]string{"--ground": "--g", "--text": "--t", "--soft": "--s", "--link": "--l"}
+	shortNames      = map[string]string{
+		"seconds": "n", "growing": "g", "jitter": "j", "misses": "m", "missed": "f", "opened": "o", "answer": "a",
+		"isForm": "i", "resend": "r", "timer": "t", "found": "d", "words": "w",
+	}
 )
+
+// identifier matches a whole name of a script or a style.
+var identifier = regexp.MustCompile(`(--)?\b\w+\b`)
+
+// shorten replaces names in a source wherever they are whole identifiers.
+func shorten(source string, names map[string]string) string {
+	return identifier.ReplaceAllStringFunc(source, func(name string) string {
+		if short, known := names[name]; known {
+			return short
+		}
+		return name
+	})
+}

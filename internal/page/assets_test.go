@@ -3,12 +3,13 @@ package page
 import (
 	"net/http"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 
 	nethtml "golang.org/x/net/html"
 
+	"github.com/healthpool/caddy-healthpool/internal/look"
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
@@ -36,7 +37,7 @@ func TestPolicy(t *testing.T) {
 			}
 			for _, name := range []string{"style", "script"} {
 				for _, element := range d.elements(name) {
-					mustHave(t, policy[name+"-src"], hash(element.FirstChild.Data))
+					mustHave(t, policy[name+"-src"], look.Hash(element.FirstChild.Data))
 				}
 			}
 			if found := d.elements("style"); len(found) != 2 { // that of the page, and that of the details
@@ -112,10 +113,9 @@ func TestAssetsContrast(t *testing.T) {
 		t.Fatalf("%d themes, want a light and a dark one", len(themes))
 	}
 	for i, theme := range themes {
-		colors := map[string]rgb{}
-		for _, m := range regexp.MustCompile(`--(\w+): #([0-9a-f]{6});`).FindAllStringSubmatch(theme[1], -1) {
-			n, _ := strconv.ParseUint(m[2], 16, 24)
-			colors[m[1]] = rgb{float64(n >> 16), float64(n >> 8 & 255), float64(n & 255)}
+		colors := map[string]look.Color{}
+		for _, m := range regexp.MustCompile(`--(\w+): (#[0-9a-f]{6});`).FindAllStringSubmatch(theme[1], -1) {
+			colors[m[1]], _ = look.ParseColor(m[2])
 		}
 		ground := colors["ground"]
 		delete(colors, "ground")
@@ -123,7 +123,7 @@ func TestAssetsContrast(t *testing.T) {
 			t.Errorf("theme %d has no colours", i)
 		}
 		for name, c := range colors {
-			if ratio := contrast(c, ground); ratio < 7 {
+			if ratio := look.Contrast(c, ground); ratio < 7 {
 				t.Errorf("theme %d: %s has a contrast of %.2f", i, name, ratio)
 			}
 		}
@@ -148,6 +148,48 @@ func TestSqueeze(t *testing.T) {
 	} {
 		if got := squeeze(c.source, c.newline); got != c.want {
 			t.Errorf("%q: got %q, want %q", c.source, got, c.want)
+		}
+	}
+}
+
+// TestShorten: a name is replaced where it is a whole identifier, and nowhere else.
+func TestShorten(t *testing.T) {
+	names := map[string]string{"words": "w", "--text": "--t"}
+	for source, want := range map[string]string{
+		"words+passwords+wordsLeft+words2+words_": "w+passwords+wordsLeft+words2+words_",
+		"say(words)":                     "say(w)",
+		"color:var(--text);text:--texts": "color:var(--t);text:--texts",
+		"x--text":                        "x--t",
+	} {
+		if got := shorten(source, names); got != want {
+			t.Errorf("%q: got %q, want %q", source, got, want)
+		}
+	}
+}
+
+// TestShortNames: each long name stands in its source, as a variable and never as a property
+// or within a string, and no short one meant something there before.
+func TestShortNames(t *testing.T) {
+	for source, names := range map[string]map[string]string{
+		squeeze(scriptSource, "\n"): shortNames, squeeze(styleSource, ""): shortProperties,
+	} {
+		used := identifier.FindAllString(source, -1)
+		var others []string // strings and properties
+		for _, text := range regexp.MustCompile(`"[^"\n]*"|\.\w+`).FindAllString(source, -1) {
+			others = append(others, identifier.FindAllString(text, -1)...)
+		}
+		given := map[string]bool{}
+		for long, short := range names {
+			if !slices.Contains(used, long) || slices.Contains(others, long) {
+				t.Errorf("%s is no variable of the source, or not only that", long)
+			}
+			if slices.Contains(used, short) || given[short] {
+				t.Errorf("%s, for %s, is taken", short, long)
+			}
+			given[short] = true
+		}
+		if strings.ContainsAny(source, "$'`") {
+			t.Error("the source has a name with $, or a string in other quotes, which this test does not know")
 		}
 	}
 }

@@ -2,86 +2,42 @@ package page
 
 import (
 	"fmt"
-	"math"
-	"strconv"
-	"strings"
+
+	"github.com/healthpool/caddy-healthpool/internal/look"
 )
 
-// minContrast is what text needs to be read easily (WCAG 2.2, 1.4.3).
+// minContrast is the contrast that text needs (WCAG 2.2, success criterion 1.4.3).
 const minContrast = 4.5
 
-// rgb is a colour, each channel from 0 to 255.
-type rgb [3]float64
-
-var white, black = rgb{255, 255, 255}, rgb{}
-
-// parseAccent reads #rrggbb, the # of which may be left out, and refuses what could not be told from the label on
-// a button: white in the light theme, black in the dark one.
-func parseAccent(s string) (rgb, error) {
-	digits := strings.TrimPrefix(s, "#")
-	n, err := strconv.ParseUint(digits, 16, 24)
-	if err != nil || len(digits) != len("rrggbb") {
-		return rgb{}, fmt.Errorf("color: must be a colour as #rrggbb, got %q", s)
+// parseAccent reads #rrggbb, with or without the #. It refuses colours that make the label of a
+// button hard to read: white in the light theme, black in the dark one.
+func parseAccent(s string) (look.Color, error) {
+	c, err := look.ParseColor(s)
+	if err != nil {
+		return c, fmt.Errorf("color: %w", err)
 	}
-	c := rgb{float64(n >> 16), float64(n >> 8 & 255), float64(n & 255)}
-	if !c.isLegible() {
+	if !isLegible(c) {
 		return c, fmt.Errorf("color: must have a contrast of at least %v:1 to white, for the light theme, and to black, for the dark one, got %s with %.2f:1 and %.2f:1; the nearest that passes is %s",
-			minContrast, c, contrast(c, white), contrast(c, black), c.nearestLegible())
+			minContrast, c, look.Contrast(c, look.White), look.Contrast(c, look.Black), nearestLegible(c))
 	}
 	return c, nil
 }
 
-func (c rgb) isLegible() bool {
-	return contrast(c, white) >= minContrast && contrast(c, black) >= minContrast
+func isLegible(c look.Color) bool {
+	return look.Contrast(c, look.White) >= minContrast && look.Contrast(c, look.Black) >= minContrast
 }
 
-// nearestLegible mixes c with as little white or black as it takes.
-func (c rgb) nearestLegible() rgb {
-	end := white
-	if contrast(c, white) < minContrast {
-		end = black
+// nearestLegible mixes c with just enough white or black to be legible.
+func nearestLegible(c look.Color) look.Color {
+	end := look.White
+	if look.Contrast(c, look.White) < minContrast {
+		end = look.Black
 	}
 	const steps = 2000
 	for i := range steps {
-		if mixed := c.mix(end, float64(i)/steps); mixed.isLegible() {
+		if mixed := c.Mix(end, float64(i)/steps); isLegible(mixed) {
 			return mixed
 		}
 	}
-	return rgb{118, 118, 118} // no colour comes here, a test has tried; this one passes
-}
-
-// mix returns c with a share of d in it.
-func (c rgb) mix(d rgb, share float64) rgb {
-	for i := range c {
-		c[i] = math.Round(c[i] + (d[i]-c[i])*share)
-	}
-	return c
-}
-
-// String is the colour as #rrggbb.
-func (c rgb) String() string {
-	return fmt.Sprintf("#%02x%02x%02x", int(c[0]), int(c[1]), int(c[2]))
-}
-
-// contrast is the contrast ratio of two colours (WCAG 2.2), from 1 to 21.
-func contrast(a, b rgb) float64 {
-	const flare = 0.05
-	light, dark := a.luminance(), b.luminance()
-	return (max(light, dark) + flare) / (min(light, dark) + flare)
-}
-
-// luminance is the relative luminance (WCAG 2.2), from 0 to 1.
-func (c rgb) luminance() float64 {
-	weights := rgb{0.2126, 0.7152, 0.0722}
-	sum := 0.0
-	for i, channel := range c {
-		v := channel / 255
-		if v <= 0.04045 {
-			v /= 12.92
-		} else {
-			v = math.Pow((v+0.055)/1.055, 2.4)
-		}
-		sum += weights[i] * v
-	}
-	return sum
+	return look.Color{118, 118, 118} // legible; no colour in the tests gets here
 }

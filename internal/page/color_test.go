@@ -6,27 +6,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-)
 
-// TestColorContrast: the ratios are those of WCAG's own definition.
-func TestColorContrast(t *testing.T) {
-	for _, c := range []struct {
-		a, b rgb
-		want float64
-	}{
-		{white, black, 21},
-		{black, white, 21},
-		{white, white, 1},
-		{rgb{118, 118, 118}, white, 4.54},
-		{rgb{255, 0, 0}, white, 4.00},
-		{rgb{0, 0, 255}, white, 8.59},
-		{rgb{0, 128, 0}, black, 4.09},
-	} {
-		if got := contrast(c.a, c.b); math.Abs(got-c.want) > 0.005 {
-			t.Errorf("%v and %v: got %.3f, want %.2f", c.a, c.b, got, c.want)
-		}
-	}
-}
+	"github.com/healthpool/caddy-healthpool/internal/look"
+)
 
 // TestColorRefused: what could not be told from the label of a button in one of the
 // themes is refused, with the value, the rule, and a colour that is then accepted.
@@ -58,8 +40,8 @@ func TestColorAccepted(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if contrast(c, white) < 4.5 || contrast(c, black) < 4.5 {
-			t.Errorf("%s: %.2f to white, %.2f to black", color, contrast(c, white), contrast(c, black))
+		if look.Contrast(c, look.White) < 4.5 || look.Contrast(c, look.Black) < 4.5 {
+			t.Errorf("%s: %.2f to white, %.2f to black", color, look.Contrast(c, look.White), look.Contrast(c, look.Black))
 		}
 	}
 }
@@ -85,16 +67,16 @@ func TestColorNearest(t *testing.T) {
 		for hue := range hues {
 			for lightness := range lightnesses + 1 {
 				c := hsl(float64(hue)/hues, saturation, float64(lightness)/lightnesses)
-				near := c.nearestLegible()
-				if !near.isLegible() {
+				near := nearestLegible(c)
+				if !isLegible(near) {
 					t.Errorf("%v: %v does not pass", c, near)
 				}
-				if c.isLegible() && near != c {
+				if isLegible(c) && near != c {
 					t.Errorf("%v passes, but becomes %v", c, near)
 				}
-				end := white
-				if contrast(c, white) < minContrast {
-					end = black
+				end := look.White
+				if look.Contrast(c, look.White) < minContrast {
+					end = look.Black
 				}
 				if d := offLine(c, end, near); d > 1 {
 					t.Errorf("%v: %v is %.1f off the line to %v", c, near, d, end)
@@ -105,7 +87,7 @@ func TestColorNearest(t *testing.T) {
 }
 
 // offLine is how far c is from being a mix of two others, in its worst channel.
-func offLine(from, to, c rgb) float64 {
+func offLine(from, to, c look.Color) float64 {
 	var dot, length float64
 	for i := range c {
 		dot += (c[i] - from[i]) * (to[i] - from[i])
@@ -122,7 +104,7 @@ func offLine(from, to, c rgb) float64 {
 }
 
 // hsl is a colour by hue, saturation and lightness, each from 0 to 1.
-func hsl(h, s, l float64) (c rgb) {
+func hsl(h, s, l float64) (c look.Color) {
 	for i, offset := range [...]float64{0, 8, 4} {
 		k := math.Mod(offset+h*12, 12)
 		c[i] = math.Round(255 * (l - s*min(l, 1-l)*max(-1, min(k-3, 9-k, 1))))

@@ -64,7 +64,7 @@ func FuzzColor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := parseAccent(s)
 		if err == nil {
-			if !c.isLegible() || !strings.EqualFold(strings.TrimPrefix(s, "#"), c.String()[1:]) {
+			if !isLegible(c) || !strings.EqualFold(strings.TrimPrefix(s, "#"), c.String()[1:]) {
 				t.Errorf("%q is %v", s, c)
 			}
 			return

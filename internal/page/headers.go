@@ -3,7 +3,6 @@ package page
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -12,21 +11,56 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// varies are the request headers that an answer depends on. Without origins that
-// are told apart, Origin is none of them.
+// stale are headers that an earlier handler may have set about a body that is not sent now,
+// or about how long to keep it.
+var stale = [...]string{
+	"Accept-Ranges", "Age", "Cdn-Cache-Control", "Content-Digest", "Content-Disposition",
+	"Content-Encoding", "Content-Length", "Content-Location", "Content-Md5", "Content-Range", "Content-Type", "Digest", "Etag",
+	"Expires", "Last-Modified", "Location", "Pragma", "Refresh", "Repr-Digest", "Retry-After",
+	"Surrogate-Control", "Trailer", "Transfer-Encoding",
+}
+
+// headers sets headers whose values share one allocation.
+type headers struct {
+	header http.Header
+	values []string
+}
+
+func (s *headers) set(name, value string) {
+	s.values = append(s.values, value)
+	n := len(s.values)
+	s.header[name] = s.values[n-1 : n : n]
+}
+
+// begin sets the headers that every response has, and removes those that would be wrong for
+// it. The caller may set up to more others.
+func begin(h http.Header, byOrigin bool, more int) headers {
+	const constant = 4
+	for _, name := range stale {
+		delete(h, name)
+	}
+	s := headers{h, make([]string, 0, constant+more)}
+	s.set("Cache-Control", "no-store")
+	s.set("Vary", vary(h["Vary"], byOrigin))
+	s.set("X-Content-Type-Options", "nosniff")
+	s.set("X-Robots-Tag", "noindex")
+	return s
+}
+
+// varies are the request headers that a response depends on. Where CORS lists origins, it
+// depends on Origin, too.
 var varies = []string{"Accept", "Accept-Language", "Sec-Fetch-Dest"}
 
 const usualVary = "Accept, Accept-Language, Sec-Fetch-Dest"
 
-// vary adds to what the response varies by already.
-func (p *Page) vary(there []string) string {
-	tellsApart := slices.ContainsFunc(p.options.CORS, func(o string) bool { return o != anyOrigin })
-	if len(there) == 0 && !tellsApart {
+// vary adds to the names that the Vary header has already.
+func vary(present []string, byOrigin bool) string {
+	if len(present) == 0 && !byOrigin {
 		return usualVary
 	}
-	all := strings.Join(there, ", ")
+	all := strings.Join(present, ", ")
 	names := varies
-	if tellsApart {
+	if byOrigin {
 		names = append(slices.Clone(varies), "Origin")
 	}
 	for _, name := range names {
@@ -37,8 +71,8 @@ func (p *Page) vary(there []string) string {
 	return strings.TrimPrefix(all, ", ")
 }
 
-// hasName tells whether the value of a Vary header has name, or "*", which stands
-// for every name.
+// hasName reports whether the value of a Vary header has name, or "*", which stands for
+// every name.
 func hasName(value, name string) bool {
 	for part := range strings.SplitSeq(value, ",") {
 		part = strings.TrimSpace(part)
@@ -49,53 +83,7 @@ func hasName(value, name string) bool {
 	return false
 }
 
-// anyOrigin is the wildcard of Access-Control-Allow-Origin.
-const anyOrigin = "*"
-
-func checkOrigin(origin string) error {
-	u, err := url.Parse(origin)
-	if origin == anyOrigin || err == nil && origin == u.Scheme+"://"+u.Host && u.Host != "" && !strings.Contains(u.Host, "*") && (u.Scheme == "https" || u.Scheme == "http") {
-		return nil
-	}
-	return fmt.Errorf("cors: must be an origin such as https://app.example.com, without a path, or *, got %q", origin)
-}
-
-// exposed are the response headers that scripts of other origins may read.
-const exposed = "Retry-After, Proxy-Status, Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin"
-
-// setCORS lets the origin of r read the answer, if the owner does (Fetch, §3.2). It
-// reports whether r was a preflight that is answered with that: to fail it would
-// look to the page like a mistake of its own, and hide the outage.
-func (p *Page) setCORS(h http.Header, r *http.Request) (preflight bool) {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return false
-	}
-	switch {
-	case slices.ContainsFunc(p.options.CORS, func(o string) bool { return strings.EqualFold(o, origin) }):
-		h.Set("Access-Control-Allow-Credentials", "true")
-	case slices.Contains(p.options.CORS, anyOrigin):
-		origin = anyOrigin
-	default:
-		return false
-	}
-	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", exposed)
-	method := r.Header.Get("Access-Control-Request-Method")
-	if r.Method != http.MethodOptions || method == "" {
-		return false
-	}
-	const most = 5
-	s := p.begin(h, most)
-	s.set("Access-Control-Allow-Methods", method)
-	if headers := r.Header.Get("Access-Control-Request-Headers"); headers != "" {
-		s.set("Access-Control-Allow-Headers", headers)
-	}
-	s.set("Access-Control-Max-Age", "0") // the app's own answer may differ
-	return true
-}
-
-// checkName checks the name of a proxy in Proxy-Status.
+// checkName checks the name of this proxy in Proxy-Status.
 func checkName(name string) error {
 	if _, err := proxyStatus(name, cause.DestinationUnavailable); name != "" && err != nil {
 		return fmt.Errorf("proxy_status: must be printable ASCII, got %q", name)
@@ -103,20 +91,21 @@ func checkName(name string) error {
 	return nil
 }
 
-// proxyStatuses are the values of Proxy-Status, by cause; none without a name.
+// proxyStatuses returns the value of Proxy-Status for each cause, or nil if the proxy has no
+// name.
 func proxyStatuses(name string) map[cause.Cause]string {
 	if name == "" {
 		return nil
 	}
 	statuses := make(map[cause.Cause]string)
 	for _, c := range cause.All() {
-		statuses[c], _ = proxyStatus(name, c) // Validate has tried it
+		statuses[c], _ = proxyStatus(name, c) // Validate has checked the name
 	}
 	return statuses
 }
 
-// proxyStatus is the value of Proxy-Status (RFC 9209 §2): the name, as a token if
-// it is one, and the error.
+// proxyStatus returns the value of Proxy-Status (RFC 9209 §2): the name, as a token if it can
+// be one and else as a string, and the error.
 func proxyStatus(name string, c cause.Cause) (string, error) {
 	for _, bare := range []any{httpsfv.Token(name), name} {
 		item := httpsfv.NewItem(bare)
@@ -125,5 +114,5 @@ func proxyStatus(name string, c cause.Cause) (string, error) {
 			return value, nil
 		}
 	}
-	return "", fmt.Errorf("no structured field: %q", name)
+	return "", fmt.Errorf("not a structured field: %q", name)
 }

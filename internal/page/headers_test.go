@@ -159,9 +159,42 @@ func TestCORSPreflight(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
-		if w.Code != http.StatusNoContent || w.Body.Len() > 0 || w.Header().Get("Cache-Control") != "no-store" || !hasName(w.Header().Get("Vary"), "Origin") {
-			t.Errorf("got %d %q %v", w.Code, w.Body, w.Header())
+		if w.Code != http.StatusNoContent || w.Body.Len() > 0 {
+			t.Errorf("got %d %q", w.Code, w.Body)
 		}
+		checkConstant(t, w.Header(), usualVary+", Origin")
+	}
+}
+
+// checkConstant checks the headers that every response has, and that one without content has
+// no language.
+func checkConstant(t *testing.T, h http.Header, vary string) {
+	t.Helper()
+	for name, want := range map[string]string{
+		"Cache-Control": "no-store", "Vary": vary, "X-Robots-Tag": "noindex", "X-Content-Type-Options": "nosniff",
+	} {
+		if got := strings.Join(h[name], " | "); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	if got, is := h["Content-Language"]; is {
+		t.Errorf("Content-Language: %q", got)
+	}
+}
+
+// TestRespondToPoll: a page learns from the status whether to come back, and when; nothing of
+// an earlier handler is left.
+func TestRespondToPoll(t *testing.T) {
+	for up, status := range map[bool]int{true: http.StatusNoContent, false: http.StatusServiceUnavailable} {
+		w := httptest.NewRecorder()
+		for _, name := range stale {
+			w.Header().Set(name, "old")
+		}
+		RespondToPoll(w, up, 7)
+		if w.Code != status || w.Body.Len() > 0 || w.Header().Get("Retry-After") != "7" || len(w.Header()) != 5 {
+			t.Errorf("up %v: got %d %q %v", up, w.Code, w.Body, w.Header())
+		}
+		checkConstant(t, w.Header(), usualVary)
 	}
 }
 

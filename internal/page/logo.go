@@ -10,10 +10,10 @@ import (
 	"io"
 )
 
-// maxLogo is the size of a logo at most, because it is part of every page.
+// maxLogo is the largest size of a logo in bytes: it is part of every page.
 const maxLogo = 32 << 10
 
-// readLogo returns the image in a file as an element of the page.
+// readLogo returns an img element with the image in a file.
 func readLogo(name string) (string, error) {
 	image, err := readFile(name, maxLogo)
 	if err != nil {
@@ -26,8 +26,8 @@ func readLogo(name string) (string, error) {
 	return `<img src="data:` + kind + ";base64," + base64.StdEncoding.EncodeToString(image) + `" alt="">`, nil
 }
 
-// imageType looks at what is in a file, not at its name. It is empty for what is
-// no image that can be shown.
+// imageType returns the media type of an image by its content. It is empty if a page cannot
+// show the image.
 func imageType(image []byte) string {
 	if isPNG(image) {
 		return "image/png"
@@ -39,7 +39,7 @@ func imageType(image []byte) string {
 }
 
 func isPNG(image []byte) bool {
-	const maxSide = 2048 // a few bytes can claim to be a picture that fills the memory
+	const maxSide = 2048 // pixels; decoding a larger one, of only a few bytes, could fill the memory
 	size, err := png.DecodeConfig(bytes.NewReader(image))
 	if err != nil || size.Width > maxSide || size.Height > maxSide {
 		return false
@@ -48,8 +48,8 @@ func isPNG(image []byte) bool {
 	return err == nil
 }
 
-// isSVG tells whether this is XML to its end, in one svg element. What scripts
-// there are in it, no browser runs: it is shown by an img element.
+// isSVG reports whether this is well-formed XML with a single svg element as its root. Scripts
+// in it are harmless: no browser runs them in an img element.
 func isSVG(image []byte) bool {
 	decoder := xml.NewDecoder(bytes.NewReader(image))
 	depth, roots := 0, 0

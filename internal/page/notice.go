@@ -1,5 +1,5 @@
-// Package page says to a client that there is nothing to answer it: as a page
-// that brings visitors back by itself, as problem+json, as plain text.
+// Package page tells a client that no upstream can answer: as a page that brings visitors back
+// by itself, as problem+json, as plain text and in other formats.
 package page
 
 import (
@@ -12,44 +12,41 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// Notice is what a client is told. Nothing in it but Details may name an
-// upstream: not its address, nor the text of an error.
+// Notice is what a client is told. Only Details may name an upstream, by its address or in the
+// text of an error.
 type Notice struct {
-	// Status is the status code, as it is sent; below 200 or above 999 it
-	// is taken for 503.
+	// Status is the HTTP status. Below 200 or above 999, 503 is sent.
 	Status int
-	// Cause is why no upstream answered. Only programs are shown it.
+	// Cause is why no upstream answered. Programs are told, visitors are not.
 	Cause cause.Cause
-	// Fate is what became of the request.
+	// Fate is what happened to the request.
 	Fate cause.Fate
-	// Reference finds this incident in the log; may be empty.
+	// Reference identifies the outage in the log; may be empty.
 	Reference string
-	// RetryAfter is in how many seconds another try makes sense. With 0
-	// nothing is said of it.
+	// RetryAfter is in how many seconds to try again; 0 says nothing about it.
 	RetryAfter int
-	// Long is whether this outage lasts already longer than a restart takes.
+	// Long is whether the outage has lasted longer than a restart takes.
 	Long bool
-	// Planned is whether the owner has closed the site, and Until the end of
-	// that, if it is known.
+	// Planned is whether the owner has closed the site, and Until when that ends, if known.
 	Planned bool
 	Until   time.Time
-	// Message is the owner's own sentence, in place of the one in Options.
+	// Message takes the place of Options.Message.
 	Message string
-	// Poll is the token that the page sends when it asks whether the site is
-	// back. Without one the page doesn't ask.
+	// Poll is the token with which the page asks whether the site is up. Without one it does
+	// not ask.
 	Poll string
-	// Details are for those whom the owner shows more; nil for all others.
+	// Details are for the clients that the owner lists; nil for all others.
 	Details *Details
 
-	// Service is the name of the site as visitors know it; may be empty.
+	// service is the name of the site as visitors know it; may be empty.
 	service string
 }
 
-// maxService is how much of the name of a service is shown. It may be the Host
-// header, and so any length.
+// maxService is how many bytes of the name of the service are shown. It may come from the Host
+// header and so have any length.
 const maxService = 255
 
-// serviceOf is what people call the site at a host, as the Host header has it.
+// serviceOf returns the host without its port, as people know the site.
 func serviceOf(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
 		host = host[:i]
@@ -57,8 +54,8 @@ func serviceOf(host string) string {
 	return strings.Trim(host, "[]")
 }
 
-// normal returns n as it is shown: with what the owner says to all, within bounds,
-// without what would break out of a line or turn the text around it.
+// normal returns n as it is shown: with the owner's texts, values within their bounds, and
+// every text on one line without control characters.
 func (p *Page) normal(n Notice, r *http.Request) Notice {
 	if n.Status < 200 || n.Status > 999 {
 		n.Status = http.StatusServiceUnavailable
@@ -78,14 +75,15 @@ func (p *Page) normal(n Notice, r *http.Request) Notice {
 	n.Message = oneLine(n.Message)
 	n.Reference = oneLine(n.Reference)
 	n.Poll = oneLine(n.Poll)
+	n.Details = n.Details.plain()
 	if n.Fate != cause.NotSent {
 		n.Fate = cause.Unknown // say no more than is known
 	}
 	return n
 }
 
-// setUntil sets when to come back, if that is so far off that a time says more than
-// a number of seconds.
+// setUntil sets the time when to come back, if it is so far off that a time is clearer than a
+// number of seconds.
 func (n *Notice) setUntil(now time.Time) {
 	const far = 120 // seconds
 	switch {
@@ -98,8 +96,7 @@ func (n *Notice) setUntil(now time.Time) {
 	}
 }
 
-// instance identifies the incident in problem details. It is a name, not an
-// address.
+// instance identifies the outage in problem details. It is a name, not an address.
 func (n Notice) instance() string {
 	if n.Reference == "" {
 		return ""
@@ -107,7 +104,7 @@ func (n Notice) instance() string {
 	return "urn:reference:" + url.PathEscape(n.Reference)
 }
 
-// isSafeMethod tells whether a request changes nothing (RFC 9110 §9.2.1).
+// isSafeMethod reports whether a request changes nothing (RFC 9110 §9.2.1).
 func isSafeMethod(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "QUERY":
@@ -116,21 +113,22 @@ func isSafeMethod(method string) bool {
 	return false
 }
 
-// isForm tells whether the page answers something that was sent, not just
-// asked for. Reloading it would send that again.
+// isForm reports whether the page answers a request that sent something. Reloading the page
+// would send it again.
 func isForm(method string) bool {
 	return method != http.MethodGet && method != http.MethodHead
 }
 
-// retryable tells whether a program may repeat the request without asking:
-// nothing was sent, or sending it twice changes nothing. PUT and DELETE are
-// left to the client, which knows whether the resource has changed meanwhile.
+// retryable reports whether a program may simply repeat the request: nothing was sent, or the
+// request changes nothing. For PUT and DELETE the client has to decide: only it can know
+// whether the resource has changed in the meantime.
 func (n Notice) retryable(method string) bool {
 	return n.Fate == cause.NotSent || isSafeMethod(method)
 }
 
-// oneLine replaces what could end a line, move a terminal's cursor or reverse
-// the direction of the text that follows.
+// oneLine replaces characters that end a line, move a terminal's cursor or reverse the
+// direction of the text that follows. Unlike plain.Line, it keeps the invisible joiners that
+// emoji and some scripts need.
 func oneLine(s string) string {
 	if strings.IndexFunc(s, isUnruly) < 0 {
 		return s

@@ -11,60 +11,70 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/page/words"
 )
 
-// Options are what an owner makes of the answers.
+// Options are what an owner can set about the responses.
 type Options struct {
-	// The name of the site as visitors know it.
-	// Default: the host that the request was for.
+	// The name by which visitors know the site.
+	// Default: the host of the request.
 	Service string `json:"service,omitempty"`
 
-	// One sentence of your own for visitors.
+	// One sentence of your own, shown to all visitors. The message of a
+	// maintenance takes its place. Default: none.
 	Message string `json:"message,omitempty"`
 
-	// Where visitors may go instead: a status page, support.
+	// Links to where visitors can go instead, such as a status page or a
+	// support page. Default: none.
 	Links []Link `json:"links,omitempty"`
 
-	// The file of a logo, which becomes part of the page: SVG or PNG, up to
-	// 32 KiB. Default: none.
+	// The path of an SVG or PNG image, which is embedded in the page. At most
+	// 32 KiB; a PNG has at most 2048 pixels on each side. A relative path starts
+	// at Caddy's working directory. Default: no logo.
 	Logo string `json:"logo,omitempty"`
 
-	// The colour of buttons and marks, as #rrggbb. It needs a contrast of at
-	// least 4.5:1 both to white, for the light theme, and to black, for the
-	// dark one (WCAG 2.2, 1.4.3). Default: a blue for each theme.
+	// The colour of buttons, link underlines and borders, as `#rrggbb`. Its
+	// contrast to white and to black, the label colours of the light and the
+	// dark theme, must be at least 4.5:1 (WCAG 2.2, success criterion 1.4.3).
+	// Default: a blue for each theme.
 	Color string `json:"color,omitempty"`
 
-	// The languages of the page, as BCP 47 tags. The first is for those who
-	// ask for none of them. Default: all that are built in, English first.
+	// The languages of the page, as BCP 47 tags. Visitors get the one that suits
+	// their browser's Accept-Language best (RFC 9110, section 12.5.4), or else
+	// the first. Default: all that are built in, English first.
 	Languages []string `json:"languages,omitempty"`
 
-	// Sentences to use in place of built-in ones: by language tag, and then by
-	// key. docs/translating.md lists the keys.
+	// Sentences that replace built-in ones: language tag, then key, then text.
+	// docs/translating.md lists the keys. Default: none.
 	Translate map[string]map[string]string `json:"translate,omitempty"`
 
-	// The file of an html/template to use in place of the built-in page. It
-	// may use .Title .Status .Cause .Fate .Reference .RetryAfter .Service
-	// .Message .Links (each with .Label and .URL) .Lang .Dir and .Poll.
+	// The path of an html/template file that replaces the built-in page. At most
+	// 1 MiB. It can use .Title, .Status, .Cause, .Fate, .Reference, .RetryAfter
+	// (seconds; 0 if unknown or off), .Service, .Message, .Links (each with .Label and
+	// .URL), .Lang, .Dir (ltr or rtl) and .Poll (the token with which a page
+	// asks whether the site is up; empty if it is not to ask).
+	// Default: the built-in page.
 	Template string `json:"template,omitempty"`
 
-	// The name of this proxy in a Proxy-Status header (RFC 9209) that tells
-	// the cause. It should be that of the deployment, not of the software.
-	// Default: there is no such header.
+	// The name of this proxy in the Proxy-Status header (RFC 9209), which also
+	// tells the cause. Name the deployment rather than the software. Printable
+	// ASCII. Default: no such header.
 	ProxyStatus string `json:"proxy_status,omitempty"`
 
-	// The origins, such as https://app.example.com, whose scripts may read the
-	// answers and their Retry-After; * is any origin. A preflight request is
-	// then answered, too, while the site is down. Default: none.
+	// The origins whose scripts may read the response and its Retry-After (CORS,
+	// Fetch standard), such as https://app.example.com; * allows any origin, but
+	// without credentials. While the site is down, preflight requests of these
+	// origins are answered, too. Default: none.
 	CORS []string `json:"cors,omitempty"`
 }
 
-// Link is a way out that visitors are offered.
+// Link is a link that visitors are offered.
 type Link struct {
-	// What it says.
+	// The text of the link. Required.
 	Label string `json:"label"`
-	// Where it leads: an https, http, mailto or tel URL.
+
+	// Where it leads: an https, http, mailto or tel URL. Required.
 	URL string `json:"url"`
 }
 
-// Validate checks the options, but for the files.
+// Validate checks the options. New checks the files that they name.
 func (o *Options) Validate() error {
 	errs := []error{checkName(o.ProxyStatus)}
 	for _, l := range o.Links {
@@ -95,13 +105,13 @@ func (l Link) validate() error {
 	return nil
 }
 
-// isSafe tells whether following a link does nothing but open it.
+// isSafe reports whether following the link does no more than open it: it runs no script.
 func isSafe(l Link) bool {
 	u, err := url.Parse(l.URL)
 	if err != nil {
 		return false
 	}
-	switch u.Scheme { // in lower case already
+	switch u.Scheme { // Parse made it lower case
 	case "https", "http":
 		return u.Host != ""
 	case "mailto", "tel":
@@ -147,19 +157,19 @@ func (o *Options) checkTranslations() error {
 	return nil
 }
 
-// languages are the tags of the page, the first for those who ask for none.
+// languages returns the tags of the languages of the page, the fallback first.
 func (o *Options) languages() []string {
 	if len(o.Languages) == 0 {
 		return words.Tags
 	}
 	tags := make([]string, len(o.Languages))
 	for i, written := range o.Languages {
-		tags[i], _ = words.Tag(written) // Validate has looked at it
+		tags[i], _ = words.Tag(written) // Validate has checked it
 	}
 	return tags
 }
 
-// words are the sentences of a language, the owner's before the built-in ones.
+// words returns the sentences of a language, with those of the owner in place of built-in ones.
 func (o *Options) words(tag string) words.Words {
 	w := words.Of(tag)
 	for written, sentences := range o.Translate {

@@ -9,89 +9,97 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/page/words"
 )
 
-// Page is what the clients of one handler are answered with.
+// Page answers the clients of one handler.
 type Page struct {
 	options Options
 	links   []safeLink
-	// logo and linksMarkup are the same in every page, and not kept in each.
+	// logo and linksMarkup are the same on every page, so skeletons do not repeat them.
 	logo, linksMarkup string
 
 	tags    []string
 	chooser *words.Chooser
-	words   []func() words.Words // by index of tags; each is read when it is needed
+	words   []func() words.Words // by index of tags; read when first needed
 
 	style                            string
 	policy, policyPoll, policyResend string
 	proxyStatus                      map[cause.Cause]string
+	byOrigin                         bool // responses differ by the Origin of requests
 
 	own *ownTemplate // nil for the built-in page
 
-	// skeletons are the pages that were needed so far: from shape to skeleton.
+	// skeletons caches the pages that were needed so far: shape to []piece.
 	skeletons sync.Map
 }
 
-// New makes ready what the options say. It reads the files they name, so that
-// what is wrong with one shows now and not in an outage.
+// New prepares a page with these options. It reads the files that they name, so that mistakes
+// show when the config is loaded and not in an outage.
 func New(o Options) (*Page, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Page{options: o, links: safeLinks(o.Links), tags: o.languages(), proxyStatus: proxyStatuses(o.ProxyStatus)}
+	p := &Page{
+		options: o, links: safeLinks(o.Links), tags: o.languages(),
+		style: style + accent(o.Color), proxyStatus: proxyStatuses(o.ProxyStatus), byOrigin: o.listsOrigins(),
+	}
 	p.options.Message = oneLine(o.Message)
 	p.chooser = words.NewChooser(p.tags)
 	for _, tag := range p.tags {
 		p.words = append(p.words, sync.OnceValue(func() words.Words { return o.words(tag) }))
 	}
-	p.style = style + accent(o.Color)
-	if o.Logo != "" {
-		p.style += logoStyle
+	p.linksMarkup = markup(linksMarkup, p.links)
+	if err := p.readFiles(); err != nil {
+		return nil, err
 	}
 	p.policy, p.policyPoll, p.policyResend = policy(p.style, false, false), policy(p.style, true, false), policy(p.style, true, true)
-	p.linksMarkup = markup(linksMarkup, p.links)
-	var err error
-	if o.Logo != "" {
-		if p.logo, err = readLogo(o.Logo); err != nil {
-			return nil, err
-		}
-	}
-	if o.Template != "" {
-		if p.own, err = p.readTemplate(o.Template); err != nil {
-			return nil, err
-		}
-	}
 	return p, nil
+}
+
+func (p *Page) readFiles() (err error) {
+	if p.options.Logo != "" {
+		p.style += logoStyle
+		if p.logo, err = readLogo(p.options.Logo); err != nil {
+			return err
+		}
+	}
+	if p.options.Template != "" {
+		p.own, err = p.readTemplate(p.options.Template)
+	}
+	return err
 }
 
 var linksMarkup = template.Must(template.New("links").Parse(`{{range .}}<a href="{{.URL}}"><bdi>{{.Label}}</bdi></a>{{end}}`))
 
-// markup executes one of our own templates, which have no way to fail.
+// markup executes one of the built-in templates. They cannot fail: tests execute every branch.
 func markup(t *template.Template, data any) string {
 	var b bytes.Buffer
 	if err := t.Execute(&b, data); err != nil {
-		panic(err) // it has no branch that the tests don't execute
+		panic(err)
 	}
 	return b.String()
 }
 
-// Languages are the tags of the languages that p has.
+// Languages returns the tags of the languages that p has.
 func (p *Page) Languages() []string { return p.tags }
 
-// shape is what decides which sentences and which markup a page has. Pages of one
-// shape differ only in what is put into their slots.
+// shape decides which sentences and which markup a page has. Pages of one shape differ only in
+// what fills their slots.
 type shape struct {
-	lang, when                          int
+	lang                                int
+	when                                when
 	form, notSent, planned              bool
 	service, message, reference, polled bool
 	after                               bool
 }
 
-// Sentences on when to come back.
+// when is the kind of sentence that says when to come back.
+type when int
+
 const (
-	whenever = iota
-	moment
-	seconds
-	until
-	long
+	whenUnknown when = iota
+	whenMoment
+	whenSeconds
+	whenUntil
+	whenLong
 )
 
 func shapeOf(n *Notice, form bool, lang int) shape {
@@ -102,21 +110,21 @@ func shapeOf(n *Notice, form bool, lang int) shape {
 	}
 }
 
-// when chooses the sentence on when to come back: as exact as is known, but no
-// more than is of use.
-func (n *Notice) when() int {
+// when chooses the sentence that says when to come back. It is as precise as we know and as
+// visitors can use.
+func (n *Notice) when() when {
 	const little = 5 // seconds
 	switch {
 	case !n.Until.IsZero():
-		return until
+		return whenUntil
 	case n.Long:
-		return long
+		return whenLong
 	case n.RetryAfter == 0:
-		return whenever
+		return whenUnknown
 	case n.RetryAfter < little:
-		return moment
+		return whenMoment
 	}
-	return seconds
+	return whenSeconds
 }
 
 // write writes the built-in page into b.

@@ -1,5 +1,5 @@
-// Asks whether the site is back, and opens it when it is: once, and only if
-// opening it sends nothing again.
+// Polls until the site is back and then reloads the page: once, and only if that does not send
+// a form again.
 {
 const main = document.querySelector("main")
 const status = main.querySelector("[role]")
@@ -10,8 +10,8 @@ const text = main.dataset
 const isForm = "form" in text
 let on = true, opened = 0, misses = 0, found, timer
 
-// How often this tab has opened the site of late only to meet this page
-// again. If it can't remember that, it assumes the worst.
+// How often this tab has reloaded within the last ten minutes only to get this page again.
+// Without storage, it assumes the worst.
 try {
 	const [count, time] = (sessionStorage.healthpool || "").split(",")
 	if (Date.now() - time < 6e5) opened = +count
@@ -19,7 +19,7 @@ try {
 	opened = 9
 }
 
-const growing = n => Math.min(30, 2 ** n)
+const growing = count => Math.min(30, 2 ** count)
 
 const jitter = seconds => seconds * (.75 + Math.random() / 2)
 
@@ -38,10 +38,10 @@ const missed = () => on && !found && wait(jitter(growing(++misses)))
 const soon = () => on && !found && !document.hidden && wait(Math.random() / 2)
 
 const ask = () => {
-	// In case that no answer ever comes.
+	// In case no answer ever comes.
 	wait(30)
-	// Cookies go along as by default, to this site only: they may be what the
-	// way to the same upstreams depends on.
+	// By default, fetch sends cookies to this site only. The proxy may need them to choose the
+	// same upstreams as for the page.
 	fetch(location.href.split("#")[0], {
 		method: "HEAD",
 		headers: {"Recovery-Poll": text.poll},
@@ -51,7 +51,7 @@ const ask = () => {
 		const after = +answer.headers.get("Retry-After")
 		if (!on || found) return
 		if (answer.status < 502 || answer.status > 504) {
-			// 204 is the word of the server; another status is the site itself.
+			// 204 is the server's answer to the poll; any other status comes from the site itself.
 			found = true
 			clearTimeout(timer)
 			timer = setTimeout(back, (after || 0) * 1e3)
@@ -62,7 +62,7 @@ const ask = () => {
 	}, missed)
 }
 
-// A moment to hear of it.
+// Time for a screen reader to announce it.
 const back = () => {
 	say(text.back)
 	timer = setTimeout(open, 5e2)
@@ -72,8 +72,7 @@ const open = () => {
 	if (isForm) {
 		document.title = text.back
 		on = false
-		// Nothing was sent, and the visitor asks for it: the browser sends the
-		// form again.
+		// Nothing was sent: the visitor may have the browser send the form again.
 		if (resend) {
 			resend.hidden = false
 			resend.onclick = () => location.reload()

@@ -9,11 +9,11 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// problemType is where docs/problems.md documents the members.
+// problemType is the section of docs/problems.md that documents the members.
 const problemType = "https://github.com/healthpool/caddy-healthpool/blob/main/docs/problems.md#no-healthy-upstream"
 
-// problemDetails is the body of problem+json, json and problem+xml (RFC 9457 and
-// its Appendix B).
+// problemDetails is the body of problem+json, json and problem+xml (RFC 9457; Appendix B is
+// about XML).
 type problemDetails struct {
 	XMLName     xml.Name    `json:"-" xml:"urn:ietf:rfc:7807 problem"`
 	Type        string      `json:"type" xml:"type"`
@@ -26,6 +26,7 @@ type problemDetails struct {
 	Retryable   bool        `json:"retryable" xml:"retryable"`
 	RetryAfter  int         `json:"retry_after,omitempty" xml:"retry_after,omitempty"`
 	RequestFate cause.Fate  `json:"request_fate" xml:"request_fate"`
+	*Details                // nil for most clients
 }
 
 // writeProblem writes n as JSON or XML.
@@ -41,6 +42,7 @@ func writeProblem(b *bytes.Buffer, format represent.Format, n *Notice, method st
 		Retryable:   n.retryable(method),
 		RetryAfter:  n.RetryAfter,
 		RequestFate: n.Fate,
+		Details:     n.Details,
 	}
 	if format == represent.XML {
 		b.WriteString(xml.Header)
@@ -51,8 +53,7 @@ func writeProblem(b *bytes.Buffer, format represent.Format, n *Notice, method st
 
 const problemTitle = "No healthy upstream"
 
-// detail says what happened, what the owner says of it, and what follows from
-// it for the request.
+// detail returns what happened, the owner's message, and what that means for the request.
 func detail(n *Notice, method string) string {
 	s := "The service behind this address " + n.state()
 	if n.Message != "" {
@@ -61,7 +62,7 @@ func detail(n *Notice, method string) string {
 	return s + " " + outcome(n, method)
 }
 
-// state says what goes on, of a service that was named.
+// state returns what is wrong, as the rest of a sentence that begins with the service.
 func (n *Notice) state() string {
 	if n.Planned {
 		return "is closed for planned work."
@@ -69,7 +70,7 @@ func (n *Notice) state() string {
 	return "is not answering. The problem is on its side, not yours."
 }
 
-// outcome says to a program's user what became of the request.
+// outcome returns what happened to the request, and whether to repeat it.
 func outcome(n *Notice, method string) string {
 	switch {
 	case n.Fate == cause.NotSent:

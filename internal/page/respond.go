@@ -11,17 +11,19 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// Respond answers r with n in the given format, whatever the request says of
-// ranges and conditions. It must be the first to write to w. An error means that
-// the owner's template failed: the client got the built-in page instead, and the
-// owner should be told.
+// Respond answers r with n in the given format. It ignores range and conditional headers, and
+// must be the first to write to w. An error means that the owner's template failed: the
+// client got the built-in page instead, and the owner should be told.
 func (p *Page) Respond(w http.ResponseWriter, r *http.Request, format represent.Format, n Notice) error {
-	n = p.normal(n, r)
 	h := w.Header()
-	if p.setCORS(h, r) {
-		w.WriteHeader(http.StatusNoContent)
+	if p.setCORS(h, r) && isPreflight(r) {
+		p.respondToPreflight(w, r)
 		return nil
 	}
+	if isFromOtherOrigin(r) {
+		n.Details = nil
+	}
+	n = p.normal(n, r)
 	b := buffers.Get().(*bytes.Buffer)
 	defer release(b)
 	body, err := p.render(b, r, format, &n)
@@ -33,16 +35,29 @@ func (p *Page) Respond(w http.ResponseWriter, r *http.Request, format represent.
 	return err
 }
 
-// body is what there is to know of a body that was rendered.
+// RespondToPoll answers a page that asks whether the site is up, and tells it to come back,
+// or to ask again, after so many seconds.
+func RespondToPoll(w http.ResponseWriter, up bool, after int) {
+	const listsOrigins, most = false, 1 // a page polls its own origin
+	s := begin(w.Header(), listsOrigins, most)
+	s.set("Retry-After", strconv.Itoa(after))
+	if up {
+		w.WriteHeader(http.StatusNoContent)
+	} else {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+}
+
+// body describes a rendered body. Policy is its Content-Security-Policy.
 type body struct {
 	status                    int
 	contentType, lang, policy string
-	// rpc are the headers that tell a gRPC client of a failure.
+	// rpc are headers that carry a gRPC error, names and values in turn.
 	rpc []string
 }
 
-// render writes the body into b before anything is sent, so that a template
-// that fails half-way leaves no half page.
+// render writes the body into b before anything is sent, so that a failing template does
+// not leave the client with half a page.
 func (p *Page) render(b *bytes.Buffer, r *http.Request, format represent.Format, n *Notice) (body, error) {
 	out := body{status: n.Status, lang: words.English}
 	var err error
@@ -69,13 +84,13 @@ func (p *Page) render(b *bytes.Buffer, r *http.Request, format represent.Format,
 	return out, err
 }
 
-// renderPage writes the owner's page, or else the built-in one.
+// renderPage writes the owner's page, or the built-in one if there is none or it fails.
 func (p *Page) renderPage(b *bytes.Buffer, r *http.Request, n *Notice, out *body) (err error) {
 	lang := p.chooser.Choose(r.Header["Accept-Language"])
 	out.lang = p.tags[lang]
 	if p.own != nil {
 		if err = p.own.write(b, p.templateData(n, lang)); err == nil {
-			return nil // without a policy: what the owner's page loads is the owner's business
+			return nil // without a policy: the owner's page may load what it likes
 		}
 		b.Reset()
 	}
@@ -91,11 +106,11 @@ func (p *Page) renderPage(b *bytes.Buffer, r *http.Request, n *Notice, out *body
 	return err
 }
 
-// buffers hold bodies while they are rendered: in an outage every request
-// needs one.
+// buffers are reused to render bodies: in an outage every request needs one.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// maxKept keeps one huge page of an owner's from staying in memory for ever.
+// maxKept is the size up to which a buffer is reused, so that one huge page does not stay in
+// memory for good.
 const maxKept = 64 << 10
 
 func release(b *bytes.Buffer) {
@@ -105,46 +120,12 @@ func release(b *bytes.Buffer) {
 	}
 }
 
-// stale is what an earlier handler may have said of a body that is not sent
-// now, or of how long to keep it.
-var stale = [...]string{
-	"Accept-Ranges", "Age", "Cdn-Cache-Control", "Content-Digest", "Content-Disposition",
-	"Content-Encoding", "Content-Location", "Content-Md5", "Content-Range", "Content-Type", "Digest", "Etag",
-	"Expires", "Last-Modified", "Location", "Pragma", "Refresh", "Repr-Digest", "Retry-After",
-	"Surrogate-Control", "Trailer", "Transfer-Encoding",
-}
-
-// headers sets headers, with one piece of memory for the values of all.
-type headers struct {
-	header http.Header
-	values []string
-}
-
-func (s *headers) set(name, value string) {
-	s.values = append(s.values, value)
-	n := len(s.values)
-	s.header[name] = s.values[n-1 : n : n]
-}
-
-// begin sets what every answer has, over whatever was there; up to so many may be set.
-func (p *Page) begin(h http.Header, most int) headers {
-	for _, name := range stale {
-		delete(h, name)
-	}
-	s := headers{h, make([]string, 0, most)}
-	s.set("Cache-Control", "no-store")
-	s.set("Vary", p.vary(h["Vary"]))
-	return s
-}
-
-// setHeaders sets what every format has, and what this one has.
+// setHeaders sets the headers of every response, and those of its format.
 func (p *Page) setHeaders(h http.Header, n *Notice, b body, length int) {
-	const most = 11
-	s := p.begin(h, most+len(b.rpc))
+	const most = 7
+	s := begin(h, p.byOrigin, most+len(b.rpc))
 	s.set("Content-Language", b.lang)
 	s.set("Content-Length", strconv.Itoa(length))
-	s.set("X-Content-Type-Options", "nosniff")
-	s.set("X-Robots-Tag", "noindex")
 	if n.RetryAfter > 0 {
 		s.set("Retry-After", strconv.Itoa(n.RetryAfter))
 	}

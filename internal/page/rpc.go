@@ -23,20 +23,20 @@ import (
 
 // Flags of the frame that ends a response.
 const (
-	grpcWebTrailers  = 0x80 // gRPC-Web: its payload are trailers
+	grpcWebTrailers  = 0x80 // gRPC-Web: its payload is the trailers
 	connectEndStream = 0x02 // Connect: its payload is JSON
 )
 
-// renderRPC writes n as the failure of a remote call: in each protocol the code is
-// that of what may succeed if it is tried again.
+// renderRPC writes n as the error of a remote procedure call. Its code is "unavailable" in
+// every protocol: the call may succeed later.
 func renderRPC(b *bytes.Buffer, r *http.Request, format represent.Format, n *Notice, out *body) {
 	s := rpcStatus(n, r.Method)
-	// A client takes its own kind of message for the answer only.
+	// Clients accept only the content type that they sent.
 	contentType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	out.status, out.contentType = http.StatusOK, strings.TrimSpace(contentType)
 	switch format {
 	case represent.GRPC:
-		out.rpc = grpcHeaders(s) // and no body: they are the trailers
+		out.rpc = grpcHeaders(s) // a response without messages has its trailers as headers
 	case represent.GRPCWeb:
 		writeFrame(b, grpcWebTrailers, grpcTrailers(s))
 	case represent.GRPCWebText:
@@ -52,7 +52,7 @@ func renderRPC(b *bytes.Buffer, r *http.Request, format represent.Format, n *Not
 	}
 }
 
-// rpcStatus is n in the error model of Google APIs, which gRPC and Connect share.
+// rpcStatus returns n in the error model of Google APIs, which gRPC and Connect share.
 func rpcStatus(n *Notice, method string) *status.Status {
 	s := &status.Status{Code: int32(codes.Unavailable), Message: detail(n, method)}
 	info := &errdetails.ErrorInfo{
@@ -72,8 +72,8 @@ func rpcStatus(n *Notice, method string) *status.Status {
 	return s
 }
 
-// grpcHeaders are the headers of a response without messages, names and values in
-// turn ("Trailers-Only" in gRPC's PROTOCOL-HTTP2).
+// grpcHeaders returns the headers of a response without messages ("Trailers-Only" in gRPC's
+// PROTOCOL-HTTP2), names and values in turn.
 func grpcHeaders(s *status.Status) []string {
 	headers := []string{"Grpc-Status", strconv.Itoa(int(s.GetCode())), "Grpc-Message", percentEncode(s.GetMessage())}
 	if details, err := (proto.MarshalOptions{Deterministic: true}).Marshal(s); err == nil {
@@ -82,7 +82,7 @@ func grpcHeaders(s *status.Status) []string {
 	return headers
 }
 
-// grpcTrailers are the same as gRPC-Web has them in a body.
+// grpcTrailers returns the same for the body of a gRPC-Web response.
 func grpcTrailers(s *status.Status) []byte {
 	var b bytes.Buffer
 	headers := grpcHeaders(s)
@@ -92,15 +92,15 @@ func grpcTrailers(s *status.Status) []byte {
 	return b.Bytes()
 }
 
-// writeFrame writes a message as gRPC, gRPC-Web and Connect frame it: after a byte of
-// flags and four of the length.
+// writeFrame writes a message as gRPC, gRPC-Web and Connect frame it: one byte of flags, four
+// bytes of length, the payload.
 func writeFrame(b *bytes.Buffer, flags byte, payload []byte) {
 	head := binary.BigEndian.AppendUint64(nil, uint64(flags)<<32|uint64(len(payload)))
 	b.Write(head[3:])
 	b.Write(payload)
 }
 
-// percentEncode encodes a message for the header grpc-message.
+// percentEncode encodes a message for the grpc-message header.
 func percentEncode(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
@@ -113,7 +113,7 @@ func percentEncode(s string) string {
 	return b.String()
 }
 
-// connectError is an error in Connect's JSON.
+// connectError is the JSON of a Connect error.
 type connectError struct {
 	Code    string          `json:"code"`
 	Message string          `json:"message"`

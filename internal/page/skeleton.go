@@ -10,9 +10,9 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/page/words"
 )
 
-// slot is a place in a page for what differs between requests. Slots are written
-// as noncharacters, which Unicode keeps for a program's own use: no text has one
-// after oneLine, and html/template lets them pass.
+// slot marks a place in a page for text that differs between requests or handlers. It is a
+// Unicode noncharacter, meant for a program's internal use: html/template leaves it alone, and
+// oneLine removes it from every text.
 type slot rune
 
 const (
@@ -31,13 +31,13 @@ const (
 	linksSlot
 )
 
-// piece is text as it stands, and the slot that follows.
+// piece is constant text and the slot that follows it.
 type piece struct {
 	text string
 	slot slot
 }
 
-// skeleton executes the template for a shape and takes it apart at the slots.
+// skeleton executes the template for a shape and cuts the result at the slots.
 func (p *Page) skeleton(s shape) []piece {
 	return pieces(markup(builtIn, p.view(s)))
 }
@@ -58,7 +58,7 @@ func pieces(page string) []piece {
 
 func isSlot(r rune) bool { return r >= 0xFDD0 && r <= 0xFDEF }
 
-// fill writes what belongs into a slot.
+// fill writes the content of a slot.
 func (p *Page) fill(b *bytes.Buffer, s slot, n *Notice) {
 	switch s {
 	case serviceSlot, messageSlot, referenceSlot, pollSlot:
@@ -78,7 +78,7 @@ func (p *Page) fill(b *bytes.Buffer, s slot, n *Notice) {
 	}
 }
 
-// text is what the notice has for a slot.
+// text returns what the notice has for a slot.
 func (n *Notice) text(s slot) string {
 	switch s {
 	case serviceSlot:
@@ -92,7 +92,7 @@ func (n *Notice) text(s slot) string {
 	}
 }
 
-// fixed is what the page has for a slot, in every answer.
+// fixed returns what is the same for every notice.
 func (p *Page) fixed(s slot) string {
 	switch s {
 	case styleSlot:
@@ -106,12 +106,12 @@ func (p *Page) fixed(s slot) string {
 	}
 }
 
-// escape writes s so that it is text in an element or in a quoted attribute.
+// escape writes s as text of an element or of a quoted attribute.
 func escape(b *bytes.Buffer, s string) { _, _ = escaper.WriteString(b, s) }
 
 var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;")
 
-// view is what page.html is made with: sentences, and slots for the rest.
+// view is the data of page.html: sentences, and slots for everything else.
 type view struct {
 	Lang, Dir string
 	Words     words.Words
@@ -123,8 +123,8 @@ type view struct {
 	When                                   *sentence
 }
 
-// sentence is one on when to come back, with the time in it, if there is one. Brief
-// is one that the page need not go on to show while it looks by itself.
+// sentence says when to come back. Time is the time in it, if it has one. A brief sentence is
+// hidden while the page checks by itself whether the site is up.
 type sentence struct {
 	Before, Time, After string
 	Brief               bool
@@ -155,7 +155,7 @@ func (p *Page) view(s shape) *view {
 	return v
 }
 
-// where is the slot, or nothing where there will be nothing to put into it.
+// where returns the slot as text, or nothing if it would be empty.
 func (s slot) where(filled bool) string {
 	if filled {
 		return string(rune(s))
@@ -163,18 +163,19 @@ func (s slot) where(filled bool) string {
 	return ""
 }
 
-func whenSentence(w words.Words, when int) *sentence {
-	switch when {
-	case moment:
+func whenSentence(w words.Words, kind when) *sentence {
+	switch kind {
+	case whenMoment:
 		return &sentence{Before: w[words.Moment], Brief: true}
-	case seconds:
+	case whenSeconds:
 		before, after, _ := strings.Cut(w[words.Seconds], words.Number)
 		return &sentence{Before: before + string(rune(afterSlot)) + after, Brief: true}
-	case until:
+	case whenUntil:
 		before, after, _ := strings.Cut(w[words.Until], words.Time)
 		return &sentence{Before: before, Time: string(rune(untilSlot)), After: after}
-	case long:
+	case whenLong:
 		return &sentence{Before: w[words.Long]}
+	default:
+		return nil
 	}
-	return nil
 }

@@ -11,15 +11,14 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/page/words"
 )
 
-// ownTemplate is an owner's page in place of the built-in one.
+// ownTemplate is the owner's page, which replaces the built-in one.
 type ownTemplate struct{ parsed *template.Template }
 
-// maxTemplate is the size of an owner's template at most: each visitor in an
-// outage is sent it.
+// maxTemplate is the largest size of a template in bytes: in an outage, every visitor gets it.
 const maxTemplate = 1 << 20
 
-// readTemplate reads an owner's page. It tries the page out, so that a mistake
-// shows when the config is loaded and not in an outage.
+// readTemplate reads the owner's page and executes it once per sample, so that mistakes show
+// when the config is loaded and not in an outage.
 func (p *Page) readTemplate(name string) (*ownTemplate, error) {
 	text, err := readFile(name, maxTemplate)
 	if err != nil {
@@ -41,8 +40,7 @@ func (p *Page) readTemplate(name string) (*ownTemplate, error) {
 	return t, nil
 }
 
-// samples take a template through its branches: all there is to say, and as little
-// as there can be.
+// samples exercise the branches of a template: one has every field, one as few as possible.
 var samples = []templateData{
 	{
 		Title: "Sorry", Status: http.StatusServiceUnavailable, Cause: string(cause.DestinationUnavailable), Fate: string(cause.NotSent),
@@ -52,8 +50,8 @@ var samples = []templateData{
 	{Title: "Sorry", Status: http.StatusBadGateway, Cause: string(cause.ConnectionTerminated), Fate: string(cause.Unknown), Lang: words.English, Dir: "ltr"},
 }
 
-// templateData is what an owner's template can use. The names are promised to
-// owners.
+// templateData is the data of the owner's template. Its names are documented and must not
+// change.
 type templateData struct {
 	Title      string
 	Status     int
@@ -69,7 +67,7 @@ type templateData struct {
 	Poll       string
 }
 
-// templateData is n for an owner's template.
+// templateData returns n for the owner's template.
 func (p *Page) templateData(n *Notice, lang int) *templateData {
 	v := p.view(shape{lang: lang})
 	return &templateData{
@@ -87,8 +85,7 @@ func (t *ownTemplate) write(b *bytes.Buffer, data *templateData) error {
 	return nil
 }
 
-// safeLink is a Link that Validate has looked at: html/template by itself would
-// refuse tel.
+// safeLink is a Link that Validate has checked. By itself, html/template would refuse tel URLs.
 type safeLink struct {
 	Label string
 	URL   template.URL
@@ -102,5 +99,5 @@ func safeLinks(links []Link) []safeLink {
 	return safe
 }
 
-// vouched is a text that was checked, as a type that html/template takes as it stands.
+// vouched converts a checked text to a type that html/template does not escape.
 func vouched[T ~string](checked string) T { return T(checked) }

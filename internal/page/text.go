@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// writeText writes n as lines for a terminal. The first one is what tools have
-// searched for since Envoy.
+// writeText writes n as lines for a terminal. Tools have searched for the first one since
+// Envoy wrote it.
 func (p *Page) writeText(b *bytes.Buffer, n *Notice, method string) {
 	service := "The service"
 	if n.service != "" {
@@ -31,9 +31,13 @@ func (p *Page) writeText(b *bytes.Buffer, n *Notice, method string) {
 	if n.Reference != "" {
 		fmt.Fprintf(b, "Reference: %s\n", n.Reference)
 	}
+	if n.Details != nil {
+		fmt.Fprintf(b, "\n%s:\n", onlyYou)
+		n.Details.facts(func(label, text string) { fmt.Fprintf(b, "%s: %s\n", label, text) })
+	}
 }
 
-// wait is how long to wait before another try.
+// wait returns how long to wait before the next attempt.
 func (n *Notice) wait() string {
 	if n.RetryAfter == 1 {
 		return "1 second"
@@ -41,8 +45,7 @@ func (n *Notice) wait() string {
 	return fmt.Sprintf("%d seconds", n.RetryAfter)
 }
 
-// writeMarkdown writes n for agents, which read it as people do, and for those
-// who read what agents pass on.
+// writeMarkdown writes n for AI agents and for the people who read what they pass on.
 func (p *Page) writeMarkdown(b *bytes.Buffer, n *Notice, method string) {
 	fmt.Fprintf(b, "# %s\n\n%s\n\n", problemTitle, literal(detail(n, method)))
 	if n.service != "" {
@@ -58,6 +61,10 @@ func (p *Page) writeMarkdown(b *bytes.Buffer, n *Notice, method string) {
 	for _, l := range p.links {
 		fmt.Fprintf(b, "- [%s](<%s>)\n", literal(l.Label), angles.Replace(string(l.URL)))
 	}
+	if n.Details != nil {
+		fmt.Fprintf(b, "\n## %s\n\n", onlyYou)
+		n.Details.facts(func(label, text string) { fmt.Fprintf(b, "- %s: %s\n", label, literal(text)) })
+	}
 }
 
 var (
@@ -65,8 +72,8 @@ var (
 	angles = strings.NewReplacer("<", "%3C", ">", "%3E", "\\", "%5C")
 )
 
-// literal escapes what means something within a line of Markdown (CommonMark §2.4),
-// but for an underscore within a word, which means nothing there.
+// literal escapes the characters that have a meaning within a line of Markdown (CommonMark
+// §2.4). An underscore within a word has none.
 func literal(s string) string {
 	if !strings.ContainsAny(s, special) {
 		return s
@@ -89,14 +96,14 @@ func isWithinWord(s string, i int) bool {
 
 func isWord(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
 
-// writeEvents tells an EventSource when to connect again. It ends for good at any
-// status but 200 (HTML, §9.2). Streams that broke off at one moment return spread.
+// writeEvents tells an EventSource when to reconnect. With any status but 200 it would give up
+// for good (HTML standard, §9.2). Streams that broke off together reconnect spread out.
 func writeEvents(b *bytes.Buffer, n *Notice) {
-	const usual, spread = 5, 250 // seconds; milliseconds for each
-	seconds := n.RetryAfter
-	if seconds == 0 {
-		seconds = usual
+	const usual, spread = 5, 250 // seconds; milliseconds for each of them
+	after := n.RetryAfter
+	if after == 0 {
+		after = usual
 	}
-	milliseconds := seconds*1000 + rand.IntN(seconds*spread+1)
+	milliseconds := after*1000 + rand.IntN(after*spread+1)
 	fmt.Fprintf(b, "retry: %d\n: no healthy upstream\n\n", milliseconds)
 }

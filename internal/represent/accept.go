@@ -94,8 +94,12 @@ var claims = map[string][]claim{
 }
 
 var anyClaim = []claim{
-	{formatHTML, byAny}, {formatProblem, byAny}, {formatJSON, byAny},
-	{formatMarkdown, byAny}, {formatText, byAny}, {formatXML, byAny},
+	{formatHTML, byAny},
+	{formatProblem, byAny},
+	{formatJSON, byAny},
+	{formatMarkdown, byAny},
+	{formatText, byAny},
+	{formatXML, byAny},
 }
 
 // add takes one media range into account.

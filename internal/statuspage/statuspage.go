@@ -1,11 +1,9 @@
-// Package statuspage shows the pools to the owner's people, in a browser.
+// Package statuspage shows the pools in a browser, to the people who run the site.
 package statuspage
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed" // for the files below
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -18,17 +16,18 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/healthpool/caddy-healthpool/internal/look"
 	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// Handler serves a page for the owner's people: every pool of the running config, what
-// is wrong with which of its upstreams, since when, and what to do. It keeps itself up
-// to date, and changes nothing. Programs that ask for application/json get what GET
+// Handler serves a page for the people who run the site: every pool of the running config,
+// what is wrong with which of its upstreams, since when, and what to do. It refreshes
+// itself, and changes nothing. Programs that ask for application/json get what GET
 // /healthpool/pools answers at the admin endpoint.
 //
-// It shows addresses and errors to everyone who may ask for it, so let only your own
-// people ask, by where they are or who they are:
+// It shows addresses and errors to everyone who can request it, so restrict it to your own
+// people, by their network or with a password:
 //
 //	@office {
 //		path      /status
@@ -36,8 +35,8 @@ import (
 //	}
 //	healthpool_status @office
 //
-// Behind another proxy, client_ip in place of remote_ip heeds trusted_proxies. With a
-// name and a password:
+// Behind another proxy, use client_ip, which honours trusted_proxies, instead of remote_ip.
+// With a name and a password:
 //
 //	handle /status {
 //		basic_auth {
@@ -63,8 +62,8 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	return s, s.UnmarshalCaddyfile(h.Dispenser)
 }
 
-// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. There is nothing to
-// set: a matcher is all that the directive takes.
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. There is nothing to set:
+// the directive takes only a matcher.
 func (*Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name of the directive
 	name := d.Val()
@@ -90,20 +89,25 @@ func (Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Han
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	found := operator.Pools()
-	if f := represent.Choose(r); f == represent.JSON || f == represent.Problem { // fetch takes anything
-		h.Set("Content-Type", "application/json")
-		return json.NewEncoder(w).Encode(found)
-	}
 	var b bytes.Buffer
-	if err := pageTemplate.Execute(&b, newView(found, time.Now())); err != nil {
+	if err := writePools(&b, h, represent.Choose(r)); err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	_, _ = b.WriteTo(w) // fails when the client is gone; nobody is left to tell
+	return nil
+}
+
+// writePools writes the page or the JSON, and sets the headers that go with it.
+func writePools(b *bytes.Buffer, h http.Header, f represent.Format) error {
+	found := operator.Pools()
+	if f == represent.JSON || f == represent.Problem { // fetch takes anything
+		h.Set("Content-Type", "application/json")
+		return json.NewEncoder(b).Encode(found)
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", "en")
 	h.Set("Content-Security-Policy", policy)
-	_, err := b.WriteTo(w)
-	return err
+	return pageTemplate.Execute(b, newView(found, time.Now()))
 }
 
 //go:embed statuspage.html
@@ -115,13 +119,13 @@ var style string
 //go:embed statuspage.js
 var script string
 
-// The style and the script are part of the template's own text: html/template writes
-// them as they are, but for comments.
+// The style and the script are part of the text of the template: html/template writes
+// them as they are, without comments.
 var pageTemplate = template.Must(template.New("statuspage").Parse(
 	strings.NewReplacer("{{style}}", style, "{{script}}", script).Replace(source)))
 
-// policy allows the style and the script, as the page has them, to the browser,
-// and nothing else.
+// policy is the Content-Security-Policy: it allows exactly the style and the script of the
+// page, and nothing else.
 var policy = func() string {
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, newView(nil, time.Now())); err != nil {
@@ -131,13 +135,12 @@ var policy = func() string {
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'", hashOf(b.String(), "style"), hashOf(b.String(), "script"))
 }()
 
-// hashOf is a source expression of Content-Security-Policy for the one element of a
-// page with a name.
+// hashOf is the source expression of Content-Security-Policy for the one element of a page
+// with this name.
 func hashOf(page, name string) string {
 	_, rest, _ := strings.Cut(page, "<"+name+">")
 	content, _, _ := strings.Cut(rest, "</"+name+">")
-	sum := sha256.Sum256([]byte(content))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	return look.Hash(content)
 }
 
 // Interface guards

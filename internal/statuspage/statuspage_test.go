@@ -4,11 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/intent"
+	"github.com/healthpool/caddy-healthpool/internal/look"
 	"github.com/healthpool/caddy-healthpool/internal/operator"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
@@ -64,8 +64,8 @@ func TestUpstreams(t *testing.T) {
 		parts  []string
 	}{
 		"healthy": {nil, []string{
-			`<code>10.0.0.1:8080</code> <b class="healthy">healthy</b>`, `primary, healthy since <time datetime="2026-11-22T20:13:33Z">20:13:33 UTC</time>, for 1 min`,
-			"2 of 3 checks passed", ">2 s</time> ago, took 0.4 ms", "<dd>2 passed</dd>", "<dd>3</dd>", "<dd>12 ms</dd>", "<dd>7</dd>",
+			`<code>10.0.0.1:8080</code> <b class="healthy">healthy</b>`, `primary, healthy since <time datetime="2026-11-22T20:13:33Z">20:13:33 UTC</time>, for 1m 30s`,
+			"2 of 3 checks passed", ">2s</time> ago, took 0.4 ms", "<dd>2 passed</dd>", "<dd>3</dd>", "<dd>12 ms</dd>", "<dd>7</dd>",
 			`-class="note"`, "-warming",
 		}},
 		"unhealthy": {func(u *pool.UpstreamStatus) {
@@ -74,7 +74,7 @@ func TestUpstreams(t *testing.T) {
 			u.LastCheck.Passed, u.LastCheck.DurationMS, u.History = false, 2000, "PPPPFFFF"
 		}, []string{
 			`<b class="unhealthy">unhealthy</b>`, "<b>connection_refused</b>: Nothing listens on that port.", "<code>dial tcp: connection refused</code>",
-			"4 of 8 checks passed", "<dd>4 failed</dd>", "failed <time", "took 2.0 s",
+			"4 of 8 checks passed", "<dd>4 failed</dd>", "failed <time", "took 2 s",
 		}},
 		"backup, warming": {func(u *pool.UpstreamStatus) { u.Tier, u.Warming = "backup", true }, []string{"backup, warming up"}},
 		"ejected":         {func(u *pool.UpstreamStatus) { u.State = "ejected" }, []string{`<b class="ejected">ejected</b>`}},
@@ -100,7 +100,7 @@ func TestPools(t *testing.T) {
 			"<h1>shop is up</h1>", "3 of 3 healthy, 1 held request, 1 waiting visitor.", `data-name="shop" data-state="up"`, "-<nav", "-Since",
 		}},
 		"one down": {[]pool.Status{{Name: "shop", State: pool.Down, Since: since, Total: 3, Held: 2, Waiting: 5}}, []string{
-			"<title>shop is down</title>", `Since <time datetime="2026-11-21T18:15:03Z">2026-11-21 18:15:03 UTC</time>, for 1 d 2 h. 0 of 3 healthy, 2 held requests, 5 waiting visitors.`,
+			"<title>shop is down</title>", `Since <time datetime="2026-11-21T18:15:03Z">2026-11-21 18:15:03 UTC</time>, for 1d 2h. 0 of 3 healthy, 2 held requests, 5 waiting visitors.`,
 		}},
 		"several up": {[]pool.Status{{Name: "a", State: pool.Up}, {Name: "b", State: pool.Up}}, []string{"<h1>All 2 pools are up</h1>", "<nav"}},
 		"several": {
@@ -176,17 +176,34 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-func TestDurations(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0 s", 59 * time.Second: "59 s", time.Minute: "1 min", 3*time.Hour + 5*time.Minute: "3 h 5 min", 50 * time.Hour: "2 d 2 h",
-	} {
-		if got := roughly(d); got != want {
-			t.Errorf("%v: got %s, want %s", d, got, want)
-		}
+// TestIDs: whatever the pools are called, no two elements have the same ID.
+func TestIDs(t *testing.T) {
+	var found []pool.Status
+	for _, name := range []string{"at", "pool", "to", "name", "to/at", "name/at", "at/10.0.0.1:8080", "pool-at", ""} {
+		found = append(found, pool.Status{Name: name, Upstreams: []pool.UpstreamStatus{upstream(nil)}})
 	}
-	for ms, want := range map[float64]string{0: "", 0.04: "0.0 ms", 4.26: "4.3 ms", 12.4: "12 ms", 2345: "2.3 s"} {
-		if got := millis(ms); got != want {
-			t.Errorf("%v: got %s, want %s", ms, got, want)
+	seen := make(map[string]bool)
+	for _, id := range regexp.MustCompile(`\bid="([^"]*)"`).FindAllStringSubmatch(render(t, found...), -1) {
+		if seen[id[1]] {
+			t.Errorf("%q twice", id[1])
+		}
+		seen[id[1]] = true
+	}
+	wantParts(t, render(t, found[:2]...), `<section id="pool-at"`, `<a href="#pool-at">`, `aria-labelledby="name/pool-at"`)
+}
+
+// goneClient is a client that hangs up before it gets anything.
+type goneClient struct{ http.ResponseWriter }
+
+func (goneClient) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// TestGoneClient: that a client leaves is no error of the handler.
+func TestGoneClient(t *testing.T) {
+	for _, accept := range []string{"text/html", "application/json"} {
+		r := httptest.NewRequest(http.MethodGet, "/status", nil)
+		r.Header.Set("Accept", accept)
+		if err := new(Handler).ServeHTTP(goneClient{httptest.NewRecorder()}, r, nil); err != nil {
+			t.Errorf("%s: %v", accept, err)
 		}
 	}
 }
@@ -260,25 +277,49 @@ func TestPolicy(t *testing.T) {
 
 // TestContrast: text has at least 7:1 (WCAG 2.2, 1.4.6) on both themes.
 func TestContrast(t *testing.T) {
-	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(style, -1)
-	if len(themes) != 2 {
-		t.Fatalf("%d themes, want a light and a dark one", len(themes))
-	}
-	for _, theme := range themes {
-		light := map[string]float64{}
-		for _, m := range regexp.MustCompile(`--(\w+): #(..)(..)(..);`).FindAllStringSubmatch(theme[1], -1) {
-			for i, share := range []float64{0.2126, 0.7152, 0.0722} {
-				n, _ := strconv.ParseUint(m[2+i], 16, 8)
-				light[m[1]] += share * math.Pow((float64(n)/255+0.055)/1.055, 2.4) // none is dark enough for the linear part
-			}
-		}
+	for i, colors := range themes(t, style) {
 		for _, name := range []string{"text", "soft", "link", "good", "warn", "bad"} {
-			a, b := light[name]+0.05, light["ground"]+0.05
-			if ratio := max(a, b) / min(a, b); ratio < 7 {
-				t.Errorf("%s has a contrast of %.2f", name, ratio)
+			if ratio := look.Contrast(colors[name], colors["ground"]); ratio < 7 {
+				t.Errorf("theme %d: %s has a contrast of %.2f", i, name, ratio)
 			}
 		}
 	}
+}
+
+// TestPalette: the colours that both pages have are the same on the visitors' page.
+func TestPalette(t *testing.T) {
+	visitors, err := os.ReadFile("../page/page.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := themes(t, style)
+	for i, colors := range themes(t, string(visitors)) {
+		for name, want := range colors {
+			if got, both := ours[i][name]; both && got != want {
+				t.Errorf("theme %d: %s is %v, want %v", i, name, got, want)
+			}
+		}
+	}
+}
+
+// themes are the colours of a style by name, in the light and in the dark theme.
+func themes(t *testing.T, style string) (all []map[string]look.Color) {
+	t.Helper()
+	for _, theme := range regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(style, -1) {
+		colors := make(map[string]look.Color)
+		for _, m := range regexp.MustCompile(`--(\w+): (#\w+);`).FindAllStringSubmatch(theme[1], -1) {
+			c, err := look.ParseColor(m[2])
+			if err != nil {
+				t.Error(err)
+			}
+			colors[m[1]] = c
+		}
+		all = append(all, colors)
+	}
+	if len(all) != 2 {
+		t.Fatalf("%d themes, want a light and a dark one", len(all))
+	}
+	return all
 }
 
 func TestSyntax(t *testing.T) {

@@ -4,21 +4,21 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/healthpool/caddy-healthpool/internal/health"
+	"github.com/healthpool/caddy-healthpool/internal/plain"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// maxRows is how many upstreams of a pool the page shows: more would be a burden for
-// browsers, and nobody reads them.
+// maxRows is how many upstreams of a pool the page shows: more would slow browsers down,
+// and nobody reads them.
 const maxRows = 200
 
-// view is what statuspage.html is made with.
+// view is the data of statuspage.html.
 type view struct {
-	// Title is what to know first, as the page's heading and in the tab.
+	// Title is the most important fact, for the heading and the tab.
 	Title string
 	At    stamp
 	Pools []poolView
@@ -27,11 +27,13 @@ type view struct {
 // poolView is a pool on the page.
 type poolView struct {
 	pool.Status
+	// ID is that of its element, with a prefix that no ID of the page itself has,
+	// since a pool may have any name.
 	ID    string
 	Since stamp
 	Until stamp
 	Rows  []rowView
-	// More tells of the upstreams that are not shown.
+	// More counts the upstreams that are not shown.
 	More string
 }
 
@@ -46,7 +48,7 @@ type rowView struct {
 	History historyView
 }
 
-// stamp is a point in time; Text is empty if there was none.
+// stamp is a point in time; Text is empty if there is none.
 type stamp struct {
 	ISO  string
 	Text string
@@ -70,7 +72,7 @@ func newView(found []pool.Status, now time.Time) view {
 }
 
 func newPoolView(p pool.Status, now time.Time) poolView {
-	v := poolView{Status: p, ID: url.PathEscape(p.Name), Since: stampOf(p.Since, now)}
+	v := poolView{Status: p, ID: "pool-" + url.PathEscape(p.Name), Since: stampOf(p.Since, now)}
 	if p.Maintenance != nil {
 		v.Until = stampOf(p.Maintenance.Until, now)
 	}
@@ -107,25 +109,25 @@ func countRest(rest []pool.UpstreamStatus) string {
 	return strings.Join(parts, ", ")
 }
 
-func newRowView(pool string, u pool.UpstreamStatus, now time.Time) rowView {
+func newRowView(poolID string, u pool.UpstreamStatus, now time.Time) rowView {
 	v := rowView{
-		UpstreamStatus: u, ID: pool + "/" + url.PathEscape(u.Address), Since: stampOf(u.Since, now),
-		History: newHistoryView(u.History), Latency: millis(u.LatencyMS),
+		UpstreamStatus: u, ID: poolID + "/" + url.PathEscape(u.Address), Since: stampOf(u.Since, now),
+		History: newHistoryView(u.History), Latency: duration(u.LatencyMS),
 	}
 	if last := u.LastCheck; last != nil {
-		v.Checked, v.Took = stampOf(last.At, now), millis(last.DurationMS)
+		v.Checked, v.Took = stampOf(last.At, now), duration(last.DurationMS)
 	}
 	return v
 }
 
-// Dimensions of the bars, in units of the image. Each check has a column; in it, the
-// stroke of a path is dashed such that there is a gap to the next one.
+// Dimensions of the bars, in units of the image. Each check has a column; the stroke of
+// its path is dashed so that there is a gap before the next one.
 const (
 	barColumn = 5
 	barGap    = 1
 )
 
-// newHistoryView draws checks that are P or F, the latest of them at the right.
+// newHistoryView draws checks, each a P or an F, the latest at the right.
 func newHistoryView(checks string) historyView {
 	v := historyView{Words: "not checked yet"}
 	if checks != "" {
@@ -149,7 +151,7 @@ func newHistoryView(checks string) historyView {
 // Width is that of the image.
 func (historyView) Width() int { return health.HistorySize*barColumn - barGap }
 
-// title says how the pools are in a few words.
+// title describes the pools in a few words.
 func title(found []pool.Status) string {
 	switch len(found) {
 	case 0:
@@ -173,7 +175,7 @@ func title(found []pool.Status) string {
 	return fmt.Sprintf("Of %d pools, %s", len(found), strings.Join(parts, ", "))
 }
 
-// word makes a state fit after “is”.
+// word is a state as it is written after “is”.
 func word(s pool.State) string {
 	if s == pool.InMaintenance {
 		return "in maintenance"
@@ -181,7 +183,7 @@ func word(s pool.State) string {
 	return string(s)
 }
 
-// stampOf describes t, with its day unless that is today's.
+// stampOf formats t, with its date unless that is today.
 func stampOf(t, now time.Time) stamp {
 	if t.IsZero() {
 		return stamp{}
@@ -191,33 +193,13 @@ func stampOf(t, now time.Time) stamp {
 	if day := now.Format(time.DateOnly); strings.HasPrefix(text, day) {
 		text = strings.TrimPrefix(text, day+" ")
 	}
-	return stamp{ISO: t.Format(time.RFC3339), Text: text, Ago: roughly(now.Sub(t))}
+	return stamp{ISO: t.Format(time.RFC3339), Text: text, Ago: plain.Elapsed(now.Sub(t))}
 }
 
-// roughly is a duration in its two largest units, without those that say little.
-func roughly(d time.Duration) string {
-	const day = 24 * time.Hour
-	d = max(d, 0)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", d/time.Minute)
-	case d < day:
-		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
-	}
-	return fmt.Sprintf("%d d %d h", d/day, d%day/time.Hour)
-}
-
-// millis is a duration of some milliseconds, to what matters of it; empty if there is none.
-func millis(ms float64) string {
-	switch {
-	case ms <= 0:
+// duration formats a number of milliseconds; empty if there is none.
+func duration(ms float64) string {
+	if ms <= 0 {
 		return ""
-	case ms < 10:
-		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
-	case ms < 1000:
-		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
 	}
-	return strconv.FormatFloat(ms/1000, 'f', 1, 64) + " s"
+	return plain.Milliseconds(ms)
 }

@@ -19,21 +19,21 @@ const (
 	appAddress = "HEALTHPOOL_CHAOS_APP"
 	// appName is the one with what it answers.
 	appName = "HEALTHPOOL_CHAOS_NAME"
-	// appLedger is the one that, if it is not empty, has it note what it processed, in the file that it inherits.
+	// appLedger is the one that, if it is not empty, makes it note what it processes, in the file that it inherits.
 	appLedger  = "HEALTHPOOL_CHAOS_LEDGER"
-	ledgerFile = 3 // the first after those that every process has
+	ledgerFile = 3 // the first after standard input, output and error
 )
 
 const appReady = "listening"
 
-// What a request to an app takes, and what it takes once the app is slow.
+// How long a request to an app takes, and how much longer once the app is slow.
 const (
 	appTime  = 5 * time.Millisecond
 	slowTime = 2 * time.Second
 )
 
-// BeApp makes this process an app if it was started as one, and does not return then. It belongs at the beginning of
-// main, or of TestMain, of a program that calls [Start].
+// BeApp makes this process an app if it was started as one, and then does not return. It belongs at the beginning of
+// main, or of TestMain, in a program that starts a [Backend].
 func BeApp() {
 	address := os.Getenv(appAddress)
 	if address == "" {
@@ -77,8 +77,8 @@ func serve(address string, handler http.Handler) error {
 	return err
 }
 
-// newApp is what an app answers: its name. Slow, it is slow in everything, its health check included; broken, it answers 500 to
-// all but its health check.
+// newApp is an app that answers its name. A slow one is slow in everything, including its health check; a broken one
+// answers 500 to everything but its health check.
 func newApp(name string) http.Handler {
 	var slow, broken atomic.Bool
 	mux := http.NewServeMux()
@@ -103,7 +103,7 @@ func newApp(name string) http.Handler {
 	return mux
 }
 
-// noting notes the paths of what is to change something, each in one write, before that is answered.
+// noting notes the path of each POST, in one write, before the app processes it.
 func noting(ledger io.Writer, app http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {

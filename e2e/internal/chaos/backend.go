@@ -1,4 +1,4 @@
-// Package chaos puts apps that are real processes through what happens to apps, while requests arrive at a steady rate.
+// Package chaos breaks apps, which are real processes, in the ways that apps break, while requests arrive at a steady rate.
 package chaos
 
 import (
@@ -14,13 +14,13 @@ import (
 	"syscall"
 )
 
-// Backend is an app as a process of its own, which can die like one.
+// Backend is an app in a process of its own, which can die like any process.
 type Backend struct {
 	Address string
-	Name    string   // what it answers; its address unless told
-	Ledger  *os.File // has the paths of POSTs that the app began with; nil for none
+	Name    string   // what it answers; its address if empty
+	Ledger  *os.File // where it writes the paths of POSTs that it began to process; nil for none
 
-	mu  sync.Mutex // an event may still be going on when the next one, or the end, comes
+	mu  sync.Mutex // guards cmd: an event may still be going on when the next one, or the end, comes
 	cmd *exec.Cmd
 }
 
@@ -67,15 +67,15 @@ func (b *Backend) Stop(signal syscall.Signal) {
 
 func (b *Backend) end(signal syscall.Signal) {
 	_ = b.cmd.Process.Signal(signal)
-	_ = b.cmd.Wait() // its exit status is the signal, or 0: either is what was asked for
+	_ = b.cmd.Wait() // its exit status is the signal, or 0: both are as intended
 	b.cmd = nil
 }
 
-// Hang has the kernel take connections and requests that nobody answers, until [Backend.Resume].
-func (b *Backend) Hang() error { return b.signal(syscall.SIGSTOP) }
+// Hang suspends the app until [Backend.Resume]: the kernel still takes connections and requests, but nobody answers.
+func (b *Backend) Hang() error { return b.signal(suspendSignal) }
 
 // Resume ends [Backend.Hang].
-func (b *Backend) Resume() error { return b.signal(syscall.SIGCONT) }
+func (b *Backend) Resume() error { return b.signal(resumeSignal) }
 
 func (b *Backend) signal(signal syscall.Signal) error {
 	b.mu.Lock()
@@ -86,7 +86,7 @@ func (b *Backend) signal(signal syscall.Signal) error {
 	return b.cmd.Process.Signal(signal)
 }
 
-// Set gives the app a fault, "slow" or "broken", or with "fine" takes it away.
+// Set gives the app a fault, "slow" or "broken", or repairs it with "fine".
 func (b *Backend) Set(ctx context.Context, fault string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+b.Address+"/-/"+fault, http.NoBody)
 	if err != nil {

@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// Late is what takes longer than a visitor takes for no delay (Nielsen, Usability Engineering, 1993: "1 second keeps
-// the flow of thought").
+// Late is how long an answer may take before it counts as late: beyond it, visitors notice that they wait (Nielsen,
+// Usability Engineering, 1993: 1 second is the limit for the flow of thought).
 const Late = time.Second
 
-// clientPatience is how long a client waits for an answer.
-const clientPatience = 30 * time.Second
+// clientTimeout is how long a client waits for an answer.
+const clientTimeout = 30 * time.Second
 
 // Answer is what became of one request.
 type Answer struct {
 	Due    time.Duration // when it was to be sent, from the beginning of the load
-	Lag    time.Duration // how much later it was sent, for want of a faster machine
-	Took   time.Duration // from when it was due: a generator that is late does not hide that an answer was
+	Lag    time.Duration // how much later it was sent, because the machine is too slow
+	Took   time.Duration // from when it was due, so that a late generator does not hide a late answer
 	Served string        // by which backend; empty if it failed
 	Error  string        // why it failed; empty if it did not
 }
@@ -29,15 +29,15 @@ type Answer struct {
 // Result is what became of a load.
 type Result struct {
 	Answers []Answer
-	Over    time.Duration // when the last of what happened meanwhile had happened, from the beginning of the load
+	Over    time.Duration // when the last event of the scenario was over, from the beginning of the load
 }
 
-// Load sends GET requests at a steady rate, whether or not those before are answered (open loop), and returns when all
+// Load sends GET requests at a steady rate, whether or not earlier ones are answered (open loop), and returns when all
 // have an answer.
 func Load(ctx context.Context, url string, rate int, duration time.Duration) *Result {
 	transport := &http.Transport{MaxIdleConnsPerHost: 4 * rate, MaxIdleConns: 4 * rate}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: clientPatience}
+	client := &http.Client{Transport: transport, Timeout: clientTimeout}
 	answers := make([]Answer, int(duration.Seconds()*float64(rate)))
 	var sent sync.WaitGroup
 	began := time.Now()
@@ -89,15 +89,15 @@ func (r *Result) Count(match func(Answer) bool) int {
 	return n
 }
 
-// Errors counts what failed.
+// Errors counts the requests that failed.
 func (r *Result) Errors() int { return r.Count(func(a Answer) bool { return a.Error != "" }) }
 
-// Late counts what did not fail, but took more than a second.
+// Late counts the requests that did not fail, but took longer than Late.
 func (r *Result) Late() int {
 	return r.Count(func(a Answer) bool { return a.Error == "" && a.Took > Late })
 }
 
-// Quantile is how long what did not fail took: all but a part of 1-q took no longer.
+// Quantile is the q-quantile of how long requests took that did not fail.
 func (r *Result) Quantile(q float64) time.Duration {
 	took := make([]time.Duration, 0, len(r.Answers))
 	for _, a := range r.Answers {
@@ -115,7 +115,7 @@ func (r *Result) Quantile(q float64) time.Duration {
 // Served counts the answers of each backend.
 func (r *Result) Served() map[string]int { return r.tally(func(a Answer) string { return a.Served }) }
 
-// Failures counts the reasons of what failed.
+// Failures counts the reasons of failures.
 func (r *Result) Failures() map[string]int { return r.tally(func(a Answer) string { return a.Error }) }
 
 func (r *Result) tally(key func(Answer) string) map[string]int {

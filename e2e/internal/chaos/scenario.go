@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Scenario is what happens to the first of some backends, or to all of them, in the course of some seconds.
+// Scenario is what happens to the first of some backends, or to all of them, within some seconds.
 type Scenario struct {
 	Name string
 	What string // in words
@@ -19,27 +19,27 @@ type Scenario struct {
 	// From and To are when the trouble begins and ends, from the beginning of the load.
 	From, To time.Duration
 
-	length time.Duration // or Duration
+	length time.Duration // Duration if zero
 	events []event
 }
 
 // event is something that happens to a backend.
 type event struct {
 	at  time.Duration
-	all bool // or only the first
+	all bool // whether to all backends, or only to the first
 	do  func(context.Context, *Backend) error
 }
 
-// When trouble begins, and when it ends if it lasts.
+// When trouble begins, and when it ends unless the scenario says otherwise.
 const (
 	from = 2 * time.Second
 	to   = 6 * time.Second
 )
 
-// Duration is how long a scenario takes, with the time that it takes to settle.
+// Duration is how long a scenario takes, including the time to settle.
 const Duration = 10 * time.Second
 
-// Scenarios are what backends go through. What is left out is steady.
+// Scenarios are all scenarios.
 var Scenarios = []Scenario{
 	lasting("crash", "one of four is killed, and started after 4 s", kill, start),
 	{
@@ -61,7 +61,7 @@ var Scenarios = []Scenario{
 	},
 }
 
-// Faster is the scenario in a fraction of its time, with troubles that are shorter, too.
+// Faster is the scenario with all its times divided.
 func (s Scenario) Faster(by time.Duration) Scenario {
 	s.From, s.To, s.length = s.From/by, s.To/by, s.duration()/by
 	s.events = slices.Clone(s.events)
@@ -73,7 +73,7 @@ func (s Scenario) Faster(by time.Duration) Scenario {
 
 func (s Scenario) duration() time.Duration { return cmp.Or(s.length, Duration) }
 
-// lasting is a scenario of something that lasts.
+// lasting is a scenario of one trouble that begins and ends.
 func lasting(name, what string, begin, end func(context.Context, *Backend) error) Scenario {
 	return Scenario{
 		Name: name, What: what, From: from, To: to,
@@ -101,9 +101,9 @@ func fault(name string) func(context.Context, *Backend) error {
 	return func(ctx context.Context, b *Backend) error { return b.Set(ctx, name) }
 }
 
-// Run sends load to a URL while the scenario happens to the backends, which run before and after.
+// Run sends load to a URL while the scenario happens to the backends, which run before and after it.
 func (s Scenario) Run(ctx context.Context, url string, rate int, backends []*Backend) (*Result, error) {
-	// Apps that are started live on when the scenario is over.
+	// Apps are started with ctx: they must outlive the scenario.
 	life, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var happening errgroup.Group

@@ -12,10 +12,10 @@ import (
 // Chooser chooses one of a few languages by the Accept-Language header.
 type Chooser struct {
 	matcher language.Matcher
-	// matched are the indices of the languages that the matcher's stand for.
+	// matched are the indices of tags, by the index that the matcher returns.
 	matched []int
-	// recent are the latest choices, each at a place that its header leads to: in
-	// an outage the same few headers come again and again.
+	// recent caches choices by the hash of their header: in an outage, the same few headers
+	// come again and again.
 	recent [recentChoices]atomic.Pointer[choice]
 	seed   maphash.Seed
 }
@@ -27,10 +27,9 @@ type choice struct {
 	index  int
 }
 
-// near are languages whose readers are served as well by one that we have. The
-// matcher knows of most of them, but takes any language that a header has by its
-// name before them: to readers in Hong Kong, whose browsers say zh-HK and then zh,
-// it would give simplified Chinese.
+// near are languages whose readers can read one that we have just as well. The matcher knows
+// most of these pairs, but prefers a language that the header names exactly: browsers in Hong
+// Kong send zh-HK and then zh, and it would choose simplified Chinese.
 var near = map[string][]string{
 	"fil":   {"tl"},
 	"hr":    {"bs"},
@@ -42,8 +41,7 @@ var near = map[string][]string{
 	"zh-TW": {"zh-Hant", "zh-HK", "zh-MO", "yue"},
 }
 
-// NewChooser returns a Chooser of tags, the first of which serves whoever asks for
-// none of them.
+// NewChooser returns a Chooser among tags. The first is for visitors who ask for none of them.
 func NewChooser(tags []string) *Chooser {
 	c := &Chooser{seed: maphash.MakeSeed()}
 	all := slices.Clone(tags)
@@ -64,11 +62,11 @@ func matcher(tags []string) language.Matcher {
 	for i, tag := range tags {
 		parsed[i] = language.MustParse(tag)
 	}
-	return language.NewMatcher(parsed, language.PreferSameScript(false)) // French is no nearer to German than to Japanese
+	return language.NewMatcher(parsed, language.PreferSameScript(false)) // or readers of French would get German because both use Latin letters
 }
 
-// Choose returns the index of the tag that suits the values of Accept-Language
-// best, by the distances between languages of Unicode's CLDR.
+// Choose returns the index of the tag that fits the values of Accept-Language best, by the
+// distances between languages in Unicode's CLDR.
 func (c *Chooser) Choose(values []string) int {
 	if len(values) == 0 {
 		return 0
@@ -83,13 +81,13 @@ func (c *Chooser) Choose(values []string) int {
 	return index
 }
 
-// match reads a header. What is wrong in it is passed over.
+// match chooses by a header, and ignores the parts of it that are malformed.
 func (c *Chooser) match(header string) int {
 	tags, _, err := language.ParseAcceptLanguage(header)
 	if err != nil {
 		var good []string
 		for part := range strings.SplitSeq(header, ",") {
-			if part = mended(part); part != "" {
+			if part = repaired(part); part != "" {
 				good = append(good, part)
 			}
 		}
@@ -99,9 +97,9 @@ func (c *Chooser) match(header string) int {
 	return c.matched[index]
 }
 
-// mended is a range, less a region that does not exist, such as that of ja-JA;
-// empty if even so it is none.
-func mended(part string) string {
+// repaired returns a language range without its region if that does not exist, as in ja-JA. It
+// is empty if the range is malformed otherwise.
+func repaired(part string) string {
 	tag, q, _ := strings.Cut(part, ";")
 	base, _, _ := strings.Cut(tag, "-")
 	for _, attempt := range []string{part, base + ";" + q} {
@@ -112,10 +110,10 @@ func mended(part string) string {
 	return ""
 }
 
-// maxHeader is how much of the header is read. Browsers send some 50 bytes.
+// maxHeader is how many bytes of the header are read. Browsers send about 50.
 const maxHeader = 256
 
-// bounded cuts a header off behind the last range that is whole.
+// bounded cuts a header off after the last complete range.
 func bounded(header string) string {
 	if len(header) <= maxHeader {
 		return header

@@ -1,5 +1,5 @@
-// Package words has what the page says, in each language there is, and chooses
-// the language for a visitor.
+// Package words holds the sentences of the page in every language, and chooses the language
+// for a visitor.
 package words
 
 import (
@@ -13,11 +13,11 @@ import (
 	"golang.org/x/text/language"
 )
 
-// Words is everything the page says, in one language: whole sentences, so that
-// translating needs no grammar. docs/translating.md tells where each stands.
+// Words maps keys to the sentences of the page in one language. They are whole sentences, so
+// that no code has to know grammar. docs/translating.md says where each one is used.
 type Words map[string]string
 
-// The keys of Words. English has all of them; other languages have the same.
+// The keys of Words. Every language has all of them.
 const (
 	Title        = "title"
 	Reason       = "reason"
@@ -39,17 +39,16 @@ const (
 	Reference    = "reference"
 )
 
-// English is the original of all translations, and where every choice ends that
-// finds nothing better.
+// English is the original of all translations, and the language of everything but the page.
 const English = "en"
 
 //go:embed *.json
 var files embed.FS
 
-// Tags are the languages there are, English first: it serves whoever asks for
-// none of them.
+// Tags are the tags of all languages, English first: it is for visitors who ask for none of
+// them.
 var Tags = func() []string {
-	entries, _ := files.ReadDir(".") // embedded: can't fail
+	entries, _ := files.ReadDir(".") // embedded files cannot fail
 	tags := []string{English}
 	for _, e := range entries {
 		if tag := strings.TrimSuffix(e.Name(), ".json"); tag != English {
@@ -59,7 +58,7 @@ var Tags = func() []string {
 	return tags
 }()
 
-// Of returns the words of a language of Tags, for the caller to keep.
+// Of returns the words of a language in Tags. The caller may change them.
 func Of(tag string) Words {
 	text, err := files.ReadFile(tag + ".json")
 	w := make(Words)
@@ -67,27 +66,27 @@ func Of(tag string) Words {
 		err = json.Unmarshal(text, &w)
 	}
 	if err != nil {
-		panic(fmt.Sprintf("words: %s: %v", tag, err)) // embedded, and a test reads all of them
+		panic(fmt.Sprintf("words: %s: %v", tag, err)) // a test reads all files
 	}
-	for _, aside := range asides {
-		delete(w, aside)
+	for _, key := range forTranslators {
+		delete(w, key)
 	}
 	return w
 }
 
-// asides are what a file says to translators only.
-var asides = []string{"status", "note"}
+// forTranslators are the keys of a file that are not sentences of the page.
+var forTranslators = []string{"status", "note"}
 
-// Placeholders of sentences.
+// Placeholders in sentences.
 const (
 	Number = "{n}"
 	Time   = "{time}"
 )
 
-// placeholders are what the sentence of a key must have in it, once.
+// placeholders are those that the sentence of a key must contain, once.
 var placeholders = map[string]string{Seconds: Number, Until: Time}
 
-// Check checks that a sentence of an owner's can stand for the one of a key.
+// Check checks that the owner's sentence can replace the built-in one of a key.
 func Check(key, sentence string) error {
 	english := Of(English)
 	if english[key] == "" {
@@ -107,8 +106,8 @@ func Check(key, sentence string) error {
 	return nil
 }
 
-// Tag returns the tag of Tags that stands for one as owners may write it: in any
-// case, and with an old code, such as iw or no.
+// Tag returns the tag in Tags for one as an owner writes it: in upper or lower case, and perhaps
+// with an outdated code, such as iw or no.
 func Tag(written string) (string, error) {
 	if parsed, err := language.Parse(written); err == nil {
 		matched, i, confidence := all.Match(parsed)
@@ -123,7 +122,7 @@ func Tag(written string) (string, error) {
 
 var all = matcher(Tags)
 
-// IsRightToLeft tells in which direction a language is written.
+// IsRightToLeft reports whether a language is written from right to left.
 func IsRightToLeft(tag string) bool {
 	script, _ := language.Make(tag).Script()
 	return script == language.MustParseScript("Arab") || script == language.MustParseScript("Hebr")

@@ -9,14 +9,14 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// rejected is the problem with an answer that checks do not accept.
-func (v *visit) rejected(got reply) *Problem {
+// statusProblem is the verdict on an answer that health checks do not accept.
+func (v *visit) statusProblem(got reply) *verdict {
 	if v.asked && got.status < 500 && (got.status == 496 || bytes.Contains(bytes.ToLower(got.body), []byte("certificate"))) {
-		return v.wantsCertificate() // as nginx says it
+		return v.clientCertificateProblem() // nginx says it with a status
 	}
 	status := strings.TrimSpace(fmt.Sprintf("%d %s", got.status, http.StatusText(got.status)))
 	p := problem(cause.UnexpectedStatus, fmt.Sprintf("It answers with status %s; health checks expect 200 to 399 unless health_status says otherwise.", status))
-	p.Advice = statusAdvice(got.status, v.target.URL.Path)
+	p.advice = statusAdvice(got.status, v.target.url.Path)
 	return p
 }
 

@@ -5,23 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/plain"
 )
 
-// printable is the beginning of what others say, fit for a terminal.
-func printable(s string) string { return plain.Short(s, '·', maxText) }
-
-// maxText bounds what others may make us say, in characters.
+// maxText bounds the text of others that is shown, in characters.
 const maxText = 200
 
-// brief is an error without what the line says anyway.
+// printable returns the beginning of what others say, made safe for a terminal.
+func printable(s string) string { return plain.Short(s, '·', maxText) }
+
+// formatDuration formats how long something took, or may take.
+func formatDuration(d time.Duration) string {
+	return plain.Milliseconds(float64(d) / float64(time.Millisecond))
+}
+
+// brief is an error without what the rest of the line says anyway.
 func brief(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if dns.IsTimeout {
@@ -53,34 +56,6 @@ func timedOut(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// problem has this finding, and the advice for its cause. The first sentence of
-// that says again what is wrong, only less exactly.
-func problem(c cause.Cause, finding string) *Problem {
-	if c == cause.ProxyInternalError {
-		return &Problem{Cause: c, Finding: finding, Advice: "The reason is on this side: is there a permission missing, or are too many files open?"}
-	}
-	_, advice, found := strings.Cut(c.Advice(), ". ")
-	if !found {
-		advice = c.Advice()
-	}
-	return &Problem{Cause: c, Finding: finding, Advice: advice}
-}
-
-// in is a time as people say it.
-func in(d time.Duration) string {
-	switch ms := float64(d) / float64(time.Millisecond); {
-	case ms < 10:
-		return fmt.Sprintf("%.1f ms", ms)
-	case ms < 1000:
-		return fmt.Sprintf("%.0f ms", ms)
-	default:
-		return fmt.Sprintf("%g s", math.Round(ms/100)/10)
-	}
-}
-
-// took is how long a step took, as people say it.
-func (s Step) took() string { return in(time.Duration(s.Milliseconds * float64(time.Millisecond))) }
-
 // String is the step as a line of a table.
 func (s Step) String() string {
 	what, outcome := s.Subject, "failed"
@@ -90,10 +65,10 @@ func (s Step) String() string {
 	if s.OK {
 		outcome = "ok"
 	}
-	return fmt.Sprintf("%-8s %-60s %8s  %s", strings.ToUpper(s.Name), what, s.took(), outcome)
+	return fmt.Sprintf("%-8s %-60s %8s  %s", strings.ToUpper(s.Name), what, plain.Milliseconds(s.Milliseconds), outcome)
 }
 
-// Conclusion is what is wrong and what to do, each in a line.
+// Conclusion is what is wrong and what to do, each on a line.
 func (r Report) Conclusion() string {
 	if r.Advice == "" {
 		return r.Finding

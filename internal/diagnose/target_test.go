@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -14,33 +13,33 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	for address, want := range map[string]Target{
-		"app:8080":                        {Network: "tcp", Scheme: "http", Host: "app", Port: 8080},
-		"tcp4/app:8080":                   {Network: "tcp4", Scheme: "http", Host: "app", Port: 8080},
-		"[::1]:8080":                      {Network: "tcp", Scheme: "http", Host: "::1", Port: 8080},
-		"[fe80::1%eth0]:80":               {Network: "tcp", Scheme: "http", Host: "fe80::1%eth0", Port: 80},
-		"unix//run/app.sock":              {Network: "unix", Scheme: "http", Host: "/run/app.sock"},
-		"unix//run/app.sock|0222":         {Network: "unix", Scheme: "http", Host: "/run/app.sock"},
-		"unix/app.sock":                   {Network: "unix", Scheme: "http", Host: "app.sock"},
-		"unix/@app":                       {Network: "unix", Scheme: "http", Host: "@app"},
-		"unix+h2c//run/app.sock":          {Network: "unix", Scheme: "h2c", Host: "/run/app.sock"},
-		"http://app":                      {Network: "tcp", Scheme: "http", Host: "app", Port: 80},
-		"http://app:8080/healthz?deep=1":  {Network: "tcp", Scheme: "http", Host: "app", Port: 8080},
-		"https://app_1.example.com":       {Network: "tcp", Scheme: "https", Host: "app_1.example.com", Port: 443},
-		"https://[::1]:8443/":             {Network: "tcp", Scheme: "https", Host: "::1", Port: 8443},
-		"HTTPS://app/":                    {Network: "tcp", Scheme: "https", Host: "app", Port: 443},
-		"h2c://app:9000":                  {Network: "tcp", Scheme: "h2c", Host: "app", Port: 9000},
-		"http://münchen.example:80/grüße": {Network: "tcp", Scheme: "http", Host: "münchen.example", Port: 80},
+	for address, want := range map[string]target{
+		"app:8080":                        {network: "tcp", scheme: "http", host: "app", port: 8080},
+		"tcp4/app:8080":                   {network: "tcp4", scheme: "http", host: "app", port: 8080},
+		"[::1]:8080":                      {network: "tcp", scheme: "http", host: "::1", port: 8080},
+		"[fe80::1%eth0]:80":               {network: "tcp", scheme: "http", host: "fe80::1%eth0", port: 80},
+		"unix//run/app.sock":              {network: "unix", scheme: "http", host: "/run/app.sock"},
+		"unix//run/app.sock|0222":         {network: "unix", scheme: "http", host: "/run/app.sock"},
+		"unix/app.sock":                   {network: "unix", scheme: "http", host: "app.sock"},
+		"unix/@app":                       {network: "unix", scheme: "http", host: "@app"},
+		"unix+h2c//run/app.sock":          {network: "unix", scheme: "h2c", host: "/run/app.sock"},
+		"http://app":                      {network: "tcp", scheme: "http", host: "app", port: 80},
+		"http://app:8080/healthz?deep=1":  {network: "tcp", scheme: "http", host: "app", port: 8080},
+		"https://app_1.example.com":       {network: "tcp", scheme: "https", host: "app_1.example.com", port: 443},
+		"https://[::1]:8443/":             {network: "tcp", scheme: "https", host: "::1", port: 8443},
+		"HTTPS://app/":                    {network: "tcp", scheme: "https", host: "app", port: 443},
+		"h2c://app:9000":                  {network: "tcp", scheme: "h2c", host: "app", port: 9000},
+		"http://münchen.example:80/grüße": {network: "tcp", scheme: "http", host: "münchen.example", port: 80},
 	} {
-		got, err := Parse(address)
-		if err != nil {
-			t.Errorf("%s: %v", address, err)
+		got, problem := parse(address)
+		if problem != nil {
+			t.Errorf("%s: %+v", address, problem)
 			continue
 		}
-		if got.URL == nil || got.URL.Path == "" || got.URL.Scheme == "h2c" {
-			t.Errorf("%s: URL %v", address, got.URL)
+		if got.url == nil || got.url.Path == "" || got.url.Scheme == "h2c" {
+			t.Errorf("%s: URL %v", address, got.url)
 		}
-		got.URL, got.written = nil, ""
+		got.url, got.written = nil, ""
 		if got != want {
 			t.Errorf("%s: got %+v", address, got)
 		}
@@ -75,12 +74,12 @@ func TestParseMistakes(t *testing.T) {
 		"http://app:x/":        `The URL cannot be read: invalid port ":x" after host. Write it such as http://app:8080/healthz.`,
 		"http://app:99999/":    `"99999" is not a port. Write a number from 1 to 65535.`,
 	} {
-		_, err := Parse(address)
-		if err == nil {
+		_, problem := parse(address)
+		if problem == nil {
 			t.Errorf("%q is taken", address)
 			continue
 		}
-		if got := err.Error(); got != want {
+		if got := problem.finding + " " + problem.advice; got != want {
 			t.Errorf("%q: got\n%s\nwant\n%s", address, got, want)
 		}
 		if r := new(Walk).Run(t.Context(), address); r.OK || r.Finding == "" || len(r.Steps) != 0 {
@@ -112,30 +111,29 @@ func FuzzParse(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, address string) {
-		target, err := Parse(address)
-		if err == nil {
+		target, problem := parse(address)
+		if problem == nil {
 			wantTarget(t, address, target)
 			return
 		}
-		p, ok := errors.AsType[*Problem](err)
-		if !ok || p.Finding == "" || p.Advice == "" {
-			t.Fatalf("%q: %v", address, err)
+		if problem.ok || problem.finding == "" || problem.advice == "" {
+			t.Fatalf("%q: %+v", address, problem)
 		}
-		wantLine(t, p.Finding)
-		wantLine(t, p.Advice)
+		wantLine(t, problem.finding)
+		wantLine(t, problem.advice)
 	})
 }
 
-func wantTarget(t *testing.T, address string, target Target) {
+func wantTarget(t *testing.T, address string, target target) {
 	t.Helper()
 	wantLine(t, target.String())
-	if _, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target.URL.String(), nil); err != nil {
+	if _, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target.url.String(), nil); err != nil {
 		t.Errorf("%q: %v", address, err)
 	}
-	if (target.Network == "unix") != (target.Port == 0) || target.Host == "" {
+	if (target.network == "unix") != (target.port == 0) || target.host == "" {
 		t.Errorf("%q: %+v", address, target)
 	}
-	password, _ := target.URL.User.Password()
+	password, _ := target.url.User.Password()
 	if len(password) > 9 && strings.Count(address, password) == 1 && strings.Contains(target.String(), password) {
 		t.Errorf("%q: the password is shown", address)
 	}
