@@ -281,7 +281,7 @@ func (up PoolUpstream) spec(whole check.Spec) check.Spec {
 // upstreams.
 func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
 	rec := exchange.Of(r)
-	rec.Enter(r, u.pool, len(u.proxy.LoadBalancing.RetryMatch) > 0)
+	rec.Enter(r, u.pool, u.proxy)
 	rec.Admitted = admits(u.pool, r)
 	switch {
 	case rec.Poll, !rec.Admitted && u.pool.Maintenance() != nil:

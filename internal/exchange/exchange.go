@@ -19,9 +19,9 @@ type Exchange struct {
 	// Begun is whether the response has: then it is not ours any more.
 	Begun bool
 
-	request *http.Request
-	outer   any // the record that this one stands in for
-	intercept
+	request   *http.Request
+	outer     *Record    // that this one stands in for
+	intercept *intercept // nil if no response is to be replaced
 }
 
 // Watch returns the exchange of r, whose response goes to w, as the record that
@@ -30,7 +30,7 @@ func Watch(w http.ResponseWriter, r *http.Request) *Exchange {
 	x := &Exchange{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r}
 	x.Watched = true
 	x.watchBody(r)
-	x.outer = caddyhttp.GetVar(r.Context(), recordKey)
+	x.outer, _ = caddyhttp.GetVar(r.Context(), recordKey).(*Record)
 	caddyhttp.SetVar(r.Context(), recordKey, &x.Record)
 	return x
 }
@@ -56,8 +56,8 @@ func (x *Exchange) begin(status int) {
 	if x.Begun || x.Intercepted() || status < 200 && status != http.StatusSwitchingProtocols {
 		return
 	}
-	if x.wants(status) && x.answeredWith(x.request, status) {
-		x.take(status)
+	if x.intercept.wants(status) && x.answeredWith(x.request, status) {
+		x.intercept.take(status)
 	} else {
 		x.Begun = true
 	}
@@ -78,7 +78,7 @@ func (x *Exchange) WriteHeader(status int) {
 func (x *Exchange) Write(p []byte) (int, error) {
 	x.begin(http.StatusOK)
 	if x.Intercepted() {
-		return x.swallow(p)
+		return x.intercept.swallow(p)
 	}
 	return x.ResponseWriter.Write(p)
 }
@@ -87,7 +87,7 @@ func (x *Exchange) Write(p []byte) (int, error) {
 func (x *Exchange) ReadFrom(r io.Reader) (int64, error) {
 	x.begin(http.StatusOK)
 	if x.Intercepted() {
-		return io.Copy(writerFunc(x.swallow), r)
+		return io.Copy(writerFunc(x.intercept.swallow), r)
 	}
 	return x.ResponseWriterWrapper.ReadFrom(r)
 }

@@ -32,12 +32,12 @@ const meshText = "no healthy upstream"
 // kept from the client.
 func (x *Exchange) Intercept(statuses []int) {
 	if len(statuses) > 0 {
-		x.statuses, x.before = statuses, x.Header().Clone()
+		x.intercept = &intercept{statuses: statuses, before: x.Header().Clone()}
 	}
 }
 
 func (i *intercept) wants(status int) bool {
-	return slices.Contains(i.statuses, status) || slices.Contains(i.statuses, status/100)
+	return i != nil && (slices.Contains(i.statuses, status) || slices.Contains(i.statuses, status/100))
 }
 
 // take keeps a response from the client. Its body is waited for, but not for long.
@@ -48,7 +48,7 @@ func (i *intercept) take(status int) {
 }
 
 // Intercepted reports whether the response was kept from the client.
-func (i *intercept) Intercepted() bool { return i.status != 0 }
+func (x *Exchange) Intercepted() bool { return x.intercept != nil && x.intercept.status != 0 }
 
 // swallow takes the body of a response that was intercepted, of which only the
 // beginning is of use.
@@ -65,12 +65,12 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 // Serve has next answer. A response that breaks off, or does not end, makes no
 // difference where nobody is to see it.
 func (x *Exchange) Serve(next caddyhttp.Handler) error {
-	if len(x.statuses) == 0 {
+	if x.intercept == nil {
 		return next.ServeHTTP(x, x.request)
 	}
 	whole := x.request.Context()
 	ctx, cancel := context.WithCancel(whole)
-	x.cancel = cancel
+	x.intercept.cancel = cancel
 	// In place: placeholders know this request, and no other.
 	*x.request = *x.request.WithContext(ctx)
 	defer func() {
@@ -84,7 +84,7 @@ func (x *Exchange) Serve(next caddyhttp.Handler) error {
 		}
 		header := x.ResponseWriter.Header()
 		clear(header)
-		maps.Copy(header, x.before)
+		maps.Copy(header, x.intercept.before)
 	}()
 	return next.ServeHTTP(x, x.request)
 }
@@ -97,8 +97,8 @@ func isAbort(broken any) bool {
 
 // Failure is the response that was intercepted, as a failure of the proxy.
 func (x *Exchange) Failure() failure.Failure {
-	if string(bytes.TrimSpace(x.text)) == meshText {
-		return failure.Intercepted(x.status, cause.NotSent)
+	if string(bytes.TrimSpace(x.intercept.text)) == meshText {
+		return failure.Intercepted(x.intercept.status, cause.NotSent)
 	}
-	return failure.Intercepted(x.status, cause.Unknown)
+	return failure.Intercepted(x.intercept.status, cause.Unknown)
 }

@@ -29,6 +29,9 @@ type Record struct {
 	// resends is whether the proxy may send a request again that an upstream
 	// has had already, by the owner's lb_retry_match.
 	resends bool
+	// handsOn is whether the proxy may hand a request on to another after a response,
+	// by the owner's handle_response, as forward_auth does.
+	handsOn bool
 	// offered is what the source handed out last; the policy takes from it.
 	offered *offer
 	// first is room for the first of these; most requests need no other.
@@ -146,15 +149,14 @@ func Client(r *http.Request) (netip.Addr, error) {
 	return addr.Unmap().WithZone(""), err
 }
 
-// Enter tells that p is to choose for r. Resends is whether its proxy may send a
-// request again that an upstream has had already.
-func (rec *Record) Enter(r *http.Request, p *pool.Pool, resends bool) {
+// Enter tells that p is to choose for r, which is in proxy.
+func (rec *Record) Enter(r *http.Request, p *pool.Pool, proxy *reverseproxy.Handler) {
 	if rec.Sent() {
 		rec.Settle(r)
 	}
 	rec.watchBody(r)
 	rec.Request.Enter(p)
-	rec.resends = resends
+	rec.resends, rec.handsOn = len(proxy.LoadBalancing.RetryMatch) > 0, len(proxy.HandleResponse) > 0
 	rec.replacer(r).Delete(statusCode)
 }
 
@@ -162,19 +164,21 @@ func (rec *Record) Enter(r *http.Request, p *pool.Pool, resends bool) {
 // response, whatever a handler makes of it. If the proxy of another upstream has
 // come since, there is none. It reports whether there was a response at all.
 func (rec *Record) Settle(r *http.Request) (answered bool) {
-	repl := rec.replacer(r)
-	v, answered := repl.Get(statusCode)
-	if !rec.Sent() {
-		return answered
-	}
-	address, _ := repl.GetString(HostPort)
+	v, answered := rec.replacer(r).Get(statusCode)
 	switch status, _ := v.(int); {
-	case !rec.SentTo(address):
+	case !rec.Sent():
+	case rec.handsOn && rec.overtaken(r):
 		rec.Done("")
 	case answered:
 		rec.Answered(status)
 	}
 	return answered
+}
+
+// overtaken reports whether reverse_proxy has selected another upstream since.
+func (rec *Record) overtaken(r *http.Request) bool {
+	address, _ := rec.replacer(r).GetString(HostPort)
+	return !rec.SentTo(address)
 }
 
 // answeredWith reports whether the latest response of an upstream had this status.

@@ -9,18 +9,20 @@ import (
 // Member is one upstream of a pool: what the config says of it, and from when it
 // is enrolled, the upstream itself.
 type Member struct {
+	// Choosing among thousands reads these, so they are side by side.
+	*Upstream
+	// Weight is its share among equals; MaxRequests how many requests it may
+	// have in flight, 0 for any number.
+	Weight, MaxRequests int
+
 	Key
 	// HostPort is the address as the proxy's placeholder tells it.
 	HostPort string
 	// Check checks it.
 	Check Check
-	// Weight is its share among equals; MaxRequests how many requests it may
-	// have in flight, 0 for any number.
-	Weight, MaxRequests int
 	// Backup upstreams are used only while no primary one is.
 	Backup bool
 
-	*Upstream
 	binding *binding
 	// gone is since when no source lists it any more.
 	gone time.Time

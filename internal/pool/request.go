@@ -25,11 +25,13 @@ type Request struct {
 	// Admitted requests pass while the pool is closed for maintenance.
 	Admitted bool
 
+	retrying bool
+	spent    bool // whether it may not be held any more
+
 	pool     *Pool
 	been     []*Upstream
 	space    [2]*Upstream // room for been, so that most requests need no other
 	attempts int
-	retrying bool
 	// failed are the loads of those outside of a pool at which attempts failed.
 	failed []*balance.Load
 
@@ -40,7 +42,6 @@ type Request struct {
 
 	// patience is until when this request may be held; zero while it never was.
 	patience time.Time
-	spent    bool
 }
 
 // attempt is one try at one upstream.

@@ -42,21 +42,23 @@ type Key struct {
 // Upstream is what is known of one upstream, however many pools use it. It has
 // no goroutine of its own: its checks run in the Prober of a running config.
 type Upstream struct {
-	// Address is where requests go, as the owner wrote it.
-	Address string
-
+	// Choosing among thousands reads these first, so they are side by side.
 	load balance.Load
 	// suspicion is set by a failed request and cleared by the next verdict; 0
 	// is none. Its number tells an older suspicion from a newer one.
 	suspicion atomic.Uint64
+	// upSince is when it came back last (of balance.Now).
+	upSince atomic.Int64
 	// standing is what readers without the lock need of state.
 	standing atomic.Uint32
+
+	// Address is where requests go, as the owner wrote it.
+	Address string
 	// strikes are the requests in a row that failed, and doubts those of which the
 	// next check tells (see decide); taken is how many places are.
 	strikes, doubts, taken atomic.Int64
-	// upSince is when it came back last (of balance.Now), and window how many of
-	// the requests that waited it may have unanswered.
-	upSince, window atomic.Int64
+	// window is how many of the requests that waited it may have unanswered.
+	window atomic.Int64
 	// dueAt is due for readers without the lock (of time.UnixNano); 0 is not yet.
 	dueAt atomic.Int64
 
