@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// checkHeaders checks what §4 of the design promises of every answer.
+// checkHeaders checks the headers that every response with a language has.
 func checkHeaders(t *testing.T, r response) {
 	t.Helper()
 	for name, want := range map[string]string{
@@ -45,7 +45,7 @@ const (
 	typeNone    = ""
 )
 
-// TestFormats is the table of §4 of the design.
+// TestFormats checks which clients get which format.
 func TestFormats(t *testing.T) {
 	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 	dead := deadAddress(t)
@@ -124,8 +124,8 @@ func checkBody(t *testing.T, r response, contentType string) {
 	}
 }
 
-// TestEveryMethod checks that each gets the true status, and is told whether to
-// repeat itself.
+// TestEveryMethod checks that every method gets the true status, and whether repeating it is
+// safe.
 func TestEveryMethod(t *testing.T) {
 	s := run(t, fmt.Sprintf("no_healthy_upstream\nhandle /refused {\nreverse_proxy %s\n}\nhandle /closed {\nreverse_proxy %s\n}",
 		deadAddress(t), rawBackend(t, request)))
@@ -177,8 +177,8 @@ func TestPollHeaders(t *testing.T) {
 	}
 }
 
-// TestConditionsAndRanges checks that they are ignored: a browser that reloads
-// must not be told that nothing has changed.
+// TestConditionsAndRanges checks that conditional and range headers are ignored: a browser that
+// reloads must not be told that nothing has changed.
 func TestConditionsAndRanges(t *testing.T) {
 	s := run(t, "header {\nEtag `\"x\"`\nLast-Modified \"Mon, 01 Jan 2024 00:00:00 GMT\"\nCache-Control max-age=600\nAccept-Ranges bytes\n}\n"+
 		"no_healthy_upstream\nreverse_proxy "+deadAddress(t))

@@ -12,8 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// command runs caddy healthpool, as Caddy's own command line would, and returns what
-// it writes.
+// command runs caddy healthpool as Caddy's command line would, and returns its output.
 func (s *site) command(args ...string) (string, error) {
 	s.t.Helper()
 	var out bytes.Buffer
@@ -31,7 +30,7 @@ func (s *site) command(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// says checks that a command writes all of some texts.
+// says checks that the output of a command contains all of these texts.
 func (s *site) says(wants []string, args ...string) {
 	s.t.Helper()
 	out, err := s.command(args...)
@@ -77,7 +76,7 @@ func TestStatusCommand(t *testing.T) {
 	}
 }
 
-// TestOrderCommands steers a Caddy that runs, as an operator would.
+// TestOrderCommands controls a running Caddy, as an operator would.
 func TestOrderCommands(t *testing.T) {
 	s, a, _ := twoOf(t, "first")
 	s.says([]string{a.addr + " in shop is draining; no requests are still in flight.\n"}, "drain", "shop", a.addr)

@@ -20,7 +20,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// series are the metrics of ours that Caddy shows, as "name{label=value,…}", by the
+// series returns our metrics as Caddy serves them, as "name{label=value,…}", with the
 // parser of Prometheus itself.
 func (s *site) series() map[string]float64 {
 	s.t.Helper()
@@ -55,8 +55,8 @@ func value(m *dto.Metric) float64 {
 	return float64(m.Histogram.GetSampleCount())
 }
 
-// TestMetrics checks that the metrics are those of the config that runs: right after a
-// reload, without what is gone, and counted on.
+// TestMetrics checks that the metrics are those of the running config: after a reload,
+// series of what is gone are gone, and the others count on.
 func TestMetrics(t *testing.T) {
 	b, dead := newBackend(t, "hello"), deadAddress(t)
 	s := run(t, fmt.Sprintf("healthpool %s %s {\nname metered\nhold off\n}", b.addr, dead))
@@ -100,7 +100,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestMetricsOfHolds checks that each request that was held counts once, by its end.
+// TestMetricsOfHolds checks that each held request counts once, with its outcome.
 func TestMetricsOfHolds(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "healthpool "+b.addr+" {\nname held\nhold 300ms\n}")
@@ -140,8 +140,8 @@ func (l *listener) has(want string) bool {
 	return slices.Contains(l.seen, want)
 }
 
-// TestEvents checks that handlers of events hear what core's checks would say, and
-// when a pool goes down and comes back.
+// TestEvents checks that there are the same events as from core's checks, and those of a
+// pool that goes down and comes back.
 func TestEvents(t *testing.T) {
 	b := newBackend(t, "hello")
 	const global = "events {\non healthy test_listener\non unhealthy test_listener\non pool_up test_listener\non pool_down test_listener\n}"

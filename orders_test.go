@@ -18,7 +18,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/option"
 )
 
-// order asks the admin API for something.
+// order sends an order to the admin API.
 func (s *site) order(method, path, body string) response {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.admin+"/healthpool/pools/"+path, strings.NewReader(body))
@@ -61,8 +61,8 @@ func twoOf(t *testing.T, policy string) (s *site, a, b *backend) {
 	return s, a, b
 }
 
-// TestDrain checks that a drained upstream gets nothing new, at once, and that this
-// outlives a reload and a restart; and that it is over when the operator says so.
+// TestDrain checks that a drained upstream gets no new requests at once, that this outlives
+// a reload and a restart, and that it ends when the operator says so.
 func TestDrain(t *testing.T) {
 	for _, policy := range []string{"health_aware", "first", "cookie lb secret"} {
 		t.Run(policy, func(t *testing.T) {
@@ -105,11 +105,11 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// namelessStorage is a storage without a name, which takes nothing.
+// namelessStorage is a storage without a name, to which nothing can be written.
 type namelessStorage struct {
 	certmagic.Storage
 	Root string `json:"root"`
-	// connection is another one in each config.
+	// connection differs in each config.
 	connection chan struct{}
 }
 
@@ -134,8 +134,8 @@ func (*namelessStorage) Store(context.Context, string, []byte) error {
 	return errors.New("read-only")
 }
 
-// TestDrainWithoutStorage checks that an order that a storage without a name does not
-// take outlives a reload, though the storage is then another value.
+// TestDrainWithoutStorage checks that an order that the storage does not take outlives a
+// reload, even if the storage has no name and is another value after it.
 func TestDrainWithoutStorage(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	directives := fmt.Sprintf("healthpool %s %s {\nname shop\n}", a.addr, b.addr)
@@ -152,8 +152,8 @@ func TestDrainWithoutStorage(t *testing.T) {
 	}
 }
 
-// TestDrainFinishes checks that a drained upstream finishes what it has, and that the
-// operator sees how much that is.
+// TestDrainFinishes checks that a drained upstream finishes its requests, and that the
+// operator sees how many there still are.
 func TestDrainFinishes(t *testing.T) {
 	release := make(chan struct{})
 	a := newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -183,8 +183,8 @@ func TestDrainFinishes(t *testing.T) {
 	await(t, "nothing is in flight", func() bool { return strings.Contains(inFlight(), `"in_flight":0`) })
 }
 
-// TestDrainedIsNoSpare checks that the last upstream that serves is not ejected because
-// of one that is drained.
+// TestDrainedIsNoSpare checks that the last upstream that serves requests is not ejected
+// just because there is a drained one besides.
 func TestDrainedIsNoSpare(t *testing.T) {
 	a := newBackend(t, "a")
 	b := newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
@@ -201,8 +201,8 @@ func TestDrainedIsNoSpare(t *testing.T) {
 	}
 }
 
-// TestMaintenance checks that visitors of a closed pool are told what the owner says,
-// at once, and that those who are let through see the site.
+// TestMaintenance checks that visitors of a closed pool get the message of the owner at
+// once, and that nothing reaches the app.
 func TestMaintenance(t *testing.T) {
 	s, a, _ := twoOf(t, "health_aware")
 	before := a.hits.Load()
@@ -251,7 +251,7 @@ func TestMaintenanceAdmits(t *testing.T) {
 }
 
 // TestMaintenanceReleases checks that requests that are held when a pool is closed are
-// told so, and do not wait on.
+// answered then, and do not go on waiting.
 func TestMaintenanceReleases(t *testing.T) {
 	b := newStoppedBackend(t, cookieApp)
 	b.start()
@@ -277,7 +277,7 @@ func TestMaintenanceReleases(t *testing.T) {
 }
 
 // TestBadOrders checks that an order that makes no sense changes nothing, and that the
-// operator is told why, as Caddy's admin API does.
+// error says why.
 func TestBadOrders(t *testing.T) {
 	s, a, _ := twoOf(t, "first")
 	for _, tt := range []struct {

@@ -35,8 +35,8 @@ func (s *site) page(headers ...string) response {
 	return s.get("/", append([]string{"Accept", "text/html"}, headers...)...)
 }
 
-// wantText fails the test unless an answer has all of the wanted parts, and none
-// that begins with a minus sign.
+// wantText fails the test unless a response has all of the parts, but none of those that are
+// written with a minus sign before them.
 func wantText(t *testing.T, r response, wants ...string) {
 	t.Helper()
 	for _, want := range wants {
@@ -46,8 +46,8 @@ func wantText(t *testing.T, r response, wants ...string) {
 	}
 }
 
-// TestLanguages checks that each visitor reads their own language, and that the
-// owner has the last word.
+// TestLanguages checks that visitors get their own language, and that the owner can limit the
+// languages and replace sentences.
 func TestLanguages(t *testing.T) {
 	s := downSite(t, `translate de title "Gleich geht es <weiter>"`)
 	for header, want := range map[string][3]string{
@@ -73,8 +73,8 @@ func TestLanguages(t *testing.T) {
 	wantText(t, s.page("Accept-Language", "de-CH"), `lang="de"`)
 }
 
-// TestLogoAndColor checks that the page takes on the owner's house, within its own
-// policy.
+// TestLogoAndColor checks that the page has the owner's logo and colour, and that its policy
+// allows them.
 func TestLogoAndColor(t *testing.T) {
 	logo := filepath.Join(t.TempDir(), "logo")
 	if err := os.WriteFile(logo, []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`), 0o600); err != nil {
@@ -173,8 +173,7 @@ func TestCORS(t *testing.T) {
 	}
 }
 
-// TestEventStreamHold checks that an EventSource is kept only where the owner wants
-// it.
+// TestEventStreamHold checks that an EventSource is kept alive only with the option.
 func TestEventStreamHold(t *testing.T) {
 	events := []string{"Accept", "text/event-stream", "Sec-Fetch-Dest", "empty"}
 	if got := downSite(t, "").get("/", events...); got.status != http.StatusServiceUnavailable {
@@ -190,8 +189,8 @@ func TestEventStreamHold(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAgrees checks that every client is told the same, and that it heeds
-// what the checks can find out.
+// TestRetryAfterAgrees checks that every client is told the same time, and that it depends on when
+// the next check is due.
 func TestRetryAfterAgrees(t *testing.T) {
 	s := run(t, fmt.Sprintf("healthpool %s {\nhold off\nhealth_down_interval 20s\n}", deadAddress(t)))
 	s.awaitDown()
@@ -267,8 +266,8 @@ func TestInterceptPoll(t *testing.T) {
 	checkPoll(t, s.poll("/", token), http.StatusNoContent)
 }
 
-// TestVisitorsReturnInTurn checks that the pages that ask once a pool is back are
-// told to come one after the other.
+// TestVisitorsReturnInTurn checks that pages that poll once a pool is back are told to return one
+// after another.
 func TestVisitorsReturnInTurn(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "healthpool "+b.addr)

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// TestStatusPage: the owner's people see what is wrong, programs get what the admin
-// API says, and nothing else of the site changes.
+// TestStatusPage: the page shows what is wrong, and the rest of the site stays as it is.
 func TestStatusPage(t *testing.T) {
 	alive, dead := newBackend(t, "app"), deadAddress(t)
 	s := run(t, fmt.Sprintf("healthpool_status /status\nhealthpool %s %s {\nname shop\n}", alive.addr, dead))
@@ -38,10 +37,10 @@ func TestStatusPage(t *testing.T) {
 	}
 }
 
-// TestStatusPageJSON: a program gets what the admin API says.
+// TestStatusPageJSON: a program gets the JSON of the admin API.
 func TestStatusPageJSON(t *testing.T) {
 	s := run(t, fmt.Sprintf("healthpool_status /status\nhealthpool %s %s", newBackend(t, "app").addr, deadAddress(t)))
-	// Checks go on between two requests: what is compared is the rest.
+	// Checks go on between two requests, so what they change is left out.
 	moving := regexp.MustCompile(`"(at|duration_ms|history|passes|fails|latency_ms)":("[^"]*"|[\d.e-]+)`)
 	var program, admin string
 	await(t, "both say the same", func() bool {
@@ -71,7 +70,7 @@ func TestStatusPageFollowsOrders(t *testing.T) {
 	wantText(t, s.get("/status"), "There are no pools")
 }
 
-// TestStatusPageIsProtected: the README's ways to keep the page to the owner's people
+// TestStatusPageIsProtected: the ways to restrict the page that the documentation shows
 // work, whatever the order of the lines.
 func TestStatusPageIsProtected(t *testing.T) {
 	app := newBackend(t, "app")

@@ -99,7 +99,7 @@ func execute(ctx context.Context, cmd *cobra.Command, args ...string) (string, e
 	return out.String(), err
 }
 
-// wantError checks that an error has all of these words in it.
+// wantError checks that an error contains all of these words.
 func wantError(t *testing.T, err error, wants ...string) {
 	t.Helper()
 	for _, want := range wants {
@@ -109,7 +109,7 @@ func wantError(t *testing.T, err error, wants ...string) {
 	}
 }
 
-// answering is the address of a server that always answers so.
+// answering returns the address of a server that always gives this answer.
 func answering(t *testing.T, status int, body string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -120,7 +120,7 @@ func answering(t *testing.T, status int, body string) string {
 	return s.Listener.Addr().String()
 }
 
-// TestUnreachable: whoever cannot be told something is told why, and what was tried.
+// TestUnreachable: if Caddy does not answer, the error says why, and what was tried.
 func TestUnreachable(t *testing.T) {
 	short := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
@@ -182,7 +182,7 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// TestAddressOfConfig: the admin API is where a config says.
+// TestAddressOfConfig: the address of the admin API is taken from a config.
 func TestAddressOfConfig(t *testing.T) {
 	f := newFakeAdmin(t, shop())
 	name := filepath.Join(t.TempDir(), "caddy.json")
@@ -200,7 +200,7 @@ func TestAddressOfConfig(t *testing.T) {
 	}
 }
 
-// TestCompletion: a shell offers what can be meant.
+// TestCompletion: a shell offers the pools and upstreams that an argument can be.
 func TestCompletion(t *testing.T) {
 	p := shop()
 	p.Upstreams[1].State = pool.Draining

@@ -51,7 +51,7 @@ func TestDiagnoseJSON(t *testing.T) {
 	}
 }
 
-// TestDiagnoseStopped: ctrl-C ends it, with the addresses that remain.
+// TestDiagnoseStopped: Ctrl-C ends it, and the addresses that remain are not looked at.
 func TestDiagnoseStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	at := badserver.Listen(t, func(c net.Conn) {

@@ -10,8 +10,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// FuzzStatus: whatever answers for a Caddy, what is shown of it fits the terminal and
-// does nothing else to it.
+// FuzzStatus: whatever the admin API answers, the text fits the terminal and contains no
+// escape sequences but colours.
 func FuzzStatus(f *testing.F) {
 	for _, p := range append(oddNames(), shop()) {
 		text, err := json.Marshal([]pool.Status{p})
@@ -39,7 +39,7 @@ func FuzzStatus(f *testing.F) {
 	})
 }
 
-// FuzzRefusal: whatever is said instead of an answer, the error is one line.
+// FuzzRefusal: whatever error comes instead of an answer, it is shown on one line.
 func FuzzRefusal(f *testing.F) {
 	for _, said := range []string{`{"error":"no\u001b[2J"}`, `{"error":""}`, `{"error":1}`, "404 page not found\n", "\x1b[31m\xff", ""} {
 		f.Add(404, said)

@@ -11,7 +11,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// TestOrderCommands: each asks for what is meant, and says what is so then.
+// TestOrderCommands: each command makes the right request, and describes the result.
 func TestOrderCommands(t *testing.T) {
 	open, idle, one := shop(), shop(), shop()
 	idle.Upstreams[1].State, idle.Upstreams[1].InFlight = pool.Draining, 0
@@ -53,8 +53,8 @@ func orderCommand(t *testing.T, f *fakeAdmin, args ...string) (string, error) {
 	return execute(t.Context(), cmd, append(args[1:], "--address", f.address())...)
 }
 
-// TestOrderErrors: what is not heeded is told with the reason, and what is senseless
-// is not even asked.
+// TestOrderErrors: an order that fails says why, and one that makes no sense is not even
+// sent.
 func TestOrderErrors(t *testing.T) {
 	big := shop()
 	for range 10 {
@@ -96,7 +96,7 @@ func TestOrderErrors(t *testing.T) {
 	wantError(t, err, "has no upstream")
 }
 
-// TestUntil: owners may say when something ends as they would to each other.
+// TestUntil: --until takes times as people write them.
 func TestUntil(t *testing.T) {
 	for text, want := range map[string]string{
 		"2026-11-22T18:30:00Z":      "2026-11-22T18:30:00Z",

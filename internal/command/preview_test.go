@@ -20,7 +20,7 @@ func configFile(t *testing.T, handlers string) string {
 	return name
 }
 
-// TestPreview: designers see what visitors would, as the config has it.
+// TestPreview: the output is what visitors would get with this config.
 func TestPreview(t *testing.T) {
 	t.Chdir(t.TempDir()) // without a Caddyfile
 	config := configFile(t, `{"handler": "subroute", "routes": [{"handle": [{"handler": "no_healthy_upstream", "service": "Shop", "status": 500, "retry_after": "90s"}]}]}, {"handler": "no_healthy_upstream", "service": "Other"}`)
@@ -49,8 +49,8 @@ func TestPreview(t *testing.T) {
 	}
 }
 
-// TestPreviewAll: every page is there in every language, and every format that is
-// text, for each handler.
+// TestPreviewAll: for each handler, every page is written in every language, and one answer
+// in every text format.
 func TestPreviewAll(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pages")
 	config := configFile(t, `{"handler": "no_healthy_upstream", "languages": ["de", "ja"]}, {"handler": "no_healthy_upstream"}`)
@@ -70,7 +70,7 @@ func TestPreviewAll(t *testing.T) {
 	}
 }
 
-// TestPreviewErrors: what cannot be shown is told with the reason.
+// TestPreviewErrors: each mistake is an error that says what is wrong.
 func TestPreviewErrors(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, tt := range []struct{ args, want string }{

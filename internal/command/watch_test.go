@@ -18,12 +18,12 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// watched is a watcher of what a test says, in a bubble of synctest.
+// watched is a watcher that shows what a test sets, in a bubble of synctest.
 type watched struct {
 	*watcher
 	mu   sync.Mutex
 	text strings.Builder
-	// all and err are what is fetched.
+	// all and err are the results of fetch.
 	all []pool.Status
 	err error
 }
@@ -34,7 +34,7 @@ func (w *watched) Write(p []byte) (int, error) {
 	return w.text.Write(p)
 }
 
-// watch runs one on a terminal; steps are called one second after the other, and get
+// watch runs a watcher on a terminal. Steps are called one second after the other, with
 // what was written since the step before.
 func watch(t *testing.T, on terminal, all []pool.Status, steps ...func(w *watched, text string)) {
 	t.Helper()
@@ -68,7 +68,7 @@ func watch(t *testing.T, on terminal, all []pool.Status, steps ...func(w *watche
 	})
 }
 
-// wantText checks that a text has all of these in it.
+// wantText checks that a text contains all of these.
 func wantText(t *testing.T, text string, wants ...string) {
 	t.Helper()
 	for _, want := range wants {
@@ -78,7 +78,7 @@ func wantText(t *testing.T, text string, wants ...string) {
 	}
 }
 
-// TestWatchChanges: into a file goes what changes, with the time.
+// TestWatchChanges: into a file goes each change, with the time.
 func TestWatchChanges(t *testing.T) {
 	other := pool.Status{Name: "api", State: pool.Up}
 	watch(
@@ -119,8 +119,8 @@ func TestWatchChanges(t *testing.T) {
 	watch(t, wideFine, nil, func(_ *watched, text string) { wantText(t, text, noPools) })
 }
 
-// TestWatchInPlace: a terminal shows what is, as much as there is room for, and is
-// left as it was.
+// TestWatchInPlace: a terminal shows the current status, as much of it as fits, and is left
+// as it was.
 func TestWatchInPlace(t *testing.T) {
 	on := terminal{ansi: true, unicode: true, width: 80, rows: 10}
 	checkFrame := func(text string) {
@@ -174,8 +174,8 @@ func TestWatchInPlace(t *testing.T) {
 	)
 }
 
-// TestWatchCommand: the command ends well when it is told to, survives that Caddy is
-// restarted or reloads without the pool, and ends when nobody reads what it writes.
+// TestWatchCommand: the watcher ends without an error when it is told to, goes on while
+// Caddy restarts or reloads without the pool, and ends when nobody reads its output.
 func TestWatchCommand(t *testing.T) {
 	pools := []pool.Status{shop()}
 	f := &fakeAdmin{status: http.StatusOK}
@@ -241,8 +241,8 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestWatchManyPools: on a small terminal, a line that counts what is not shown has
-// something to count.
+// TestWatchManyPools: on a small terminal, the line that counts hidden upstreams is there
+// only if there are any.
 func TestWatchManyPools(t *testing.T) {
 	on := terminal{ansi: true, unicode: true, width: 80, rows: 24}
 	one := shop()

@@ -21,8 +21,8 @@ import (
 
 var quiet = log.New(io.Discard, "", 0)
 
-// visited is one case: an address, how to look at it, and what is said then,
-// with AT for the address of the server and PORT for its port.
+// visited is a test case: an address, how to look at it, and the expected verdict, with AT
+// for the address of the server and PORT for its port.
 type visited struct {
 	name     string
 	at       string // of the server
@@ -313,7 +313,7 @@ func TestSockets(t *testing.T) {
 	}
 }
 
-// TestStopped: whoever presses ctrl-C does not wait for a timeout.
+// TestStopped: Ctrl-C does not have to wait for a timeout.
 func TestStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	at := badserver.Listen(t, func(c net.Conn) {

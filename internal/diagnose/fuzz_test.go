@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// FuzzReply: whatever an upstream says, the report is fit for a terminal, and either it
-// is well or there is something to do.
+// FuzzReply: whatever an upstream answers, the report is safe for a terminal, and says what
+// to do unless all is well.
 func FuzzReply(f *testing.F) {
 	for _, reply := range []string{
 		"", "\x00", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 503 \x1b[2J\r\nContent-Length: 3\r\n\r\nno\n", "HTTP/1.1 301 Moved\r\nLocation: https://\u202e\r\n\r\n",
@@ -34,7 +34,7 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
-// FuzzAnswer: the same of whatever a name server answers.
+// FuzzAnswer: the same for whatever a name server answers.
 func FuzzAnswer(f *testing.F) {
 	const question = "\x03app\x04test\x00\x00\x01\x00\x01"
 	f.Add([]byte("\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + question + "\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x01"))
@@ -72,7 +72,7 @@ func nameServerSaying(answer []byte) func(context.Context, string, string) (net.
 	}
 }
 
-// checkReport checks that a report is fit for a terminal and says what to do.
+// checkReport checks that a report is safe for a terminal and says what to do.
 func checkReport(t *testing.T, r Report) {
 	t.Helper()
 	for _, s := range r.Steps {

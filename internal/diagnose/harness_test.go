@@ -23,9 +23,9 @@ import (
 )
 
 const (
-	// plenty is a timeout that no test runs into unless it fails.
+	// plenty is a timeout that is reached only when a test fails.
 	plenty = 30 * time.Second
-	// little is a timeout that tests run into.
+	// little is a timeout that tests mean to reach.
 	little = 150 * time.Millisecond
 )
 
@@ -182,8 +182,8 @@ func resolve(query []byte, code byte, names map[string][]string) []byte {
 	return reply
 }
 
-// dialTo has an address of its own for each that is dialed; an error is what
-// it fails with. What is not named is dialed as it is.
+// dialTo is a dialer that maps addresses to other addresses, or to errors to fail with.
+// Addresses that are not in the map are dialed as they are.
 func dialTo(where map[string]any) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		switch to := where[address].(type) {

@@ -113,7 +113,7 @@ func TestHTTP2(t *testing.T) {
 	})
 }
 
-// tlsOnly hangs up, as many do, when it is not spoken to in TLS.
+// tlsOnly closes the connection, as many servers do, when it gets anything but TLS.
 func tlsOnly(t *testing.T, cert tls.Certificate) func(net.Conn) {
 	return func(c net.Conn) {
 		secure := tls.Server(silent{c}, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})

@@ -25,7 +25,8 @@ var update = flag.Bool("update", false, "write the golden files")
 
 var durations = regexp.MustCompile(` +\d+(\.\d+)? m?s\b`)
 
-// TestGolden: what owners read, in full. Each step is as it was shown, in the JSON too.
+// TestGolden compares complete outputs with golden files. The report has the same steps as
+// were shown.
 func TestGolden(t *testing.T) {
 	a := newAuthority(t)
 	names := resolver(0, map[string][]string{"app": {"10.0.0.3", "10.0.0.4"}, "api.example.com": {"10.0.0.5"}})
@@ -75,7 +76,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestJSON: what machines read.
+// TestJSON: the keys of the JSON.
 func TestJSON(t *testing.T) {
 	walk := Walk{Timeout: plenty, InContainer: yes}
 	wantKeys(t, walk.Run(t.Context(), app(t, http.StatusOK)), "address", "finding", "ok", "steps")
@@ -120,7 +121,7 @@ func keysOf(m map[string]any) []string {
 	return keys
 }
 
-// TestLong: what others say and how much there is of it is bounded.
+// TestLong: long texts and long lists are cut.
 func TestLong(t *testing.T) {
 	ip := netip.MustParseAddr("10.0.0.1")
 	for got, want := range map[string]string{

@@ -210,4 +210,3 @@ func validHost(host string) bool {
 		return !unicode.IsPrint(r) || strings.ContainsRune(" !\"#$%&'()*+,/:;<=>?@[\\]^`{|}~\ufffd", r)
 	})
 }
-

@@ -88,7 +88,7 @@ func TestParseMistakes(t *testing.T) {
 	}
 }
 
-// TestPasswords: what is written on a terminal gets into bug reports.
+// TestPasswords: reports contain no passwords, since they end up in bug reports.
 func TestPasswords(t *testing.T) {
 	walk := Walk{Timeout: plenty}
 	for _, address := range []string{"http://me:%s@" + badserver.Nobody(t), "http://me:%s@app:x/", "http://me:x/%s@app/", "http://me:%s@{env.APP}/", "grpc://me:%s@app"} {
@@ -139,7 +139,7 @@ func wantTarget(t *testing.T, address string, target target) {
 	}
 }
 
-// wantLine fails unless s is fit for a terminal.
+// wantLine checks that s is one line that is safe for a terminal.
 func wantLine(t *testing.T, s string) {
 	t.Helper()
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) || len(s) > 4*maxText+200 {

@@ -154,7 +154,7 @@ func TestHandshakes(t *testing.T) {
 	})
 }
 
-// plainOnly answers HTTP, and nothing else: it hangs up or waits for the rest.
+// plainOnly answers HTTP; for anything else it closes the connection, or waits for more.
 func plainOnly(hangsUp bool) func(net.Conn) {
 	return func(c net.Conn) {
 		b := make([]byte, 4096)

@@ -42,8 +42,8 @@ func handled(t *testing.T, handle handlerFunc) *Events {
 // begin tells e that Caddy has started.
 func begin(e *Events) { _ = e.Handle(context.Background(), caddy.Event{}) }
 
-// TestEventsBeforeTheStart: who has subscribed may not be looked at before all apps
-// have started; what changes until then is emitted afterwards.
+// TestEventsBeforeTheStart: subscriptions must not be read before all apps have started;
+// changes until then are emitted afterwards.
 func TestEventsBeforeTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
@@ -66,8 +66,8 @@ func TestEventsBeforeTheStart(t *testing.T) {
 	})
 }
 
-// TestEventsStop: a handler that is quick is waited for, one that hangs only for a
-// while, and what waited behind it is left out.
+// TestEventsStop: Stop waits for a quick handler, but only for a moment for one that hangs,
+// and drops the events that wait behind it.
 func TestEventsStop(t *testing.T) {
 	for name, tt := range map[string]struct{ takes, stop time.Duration }{
 		"quick": {stopTimeout / 2, stopTimeout / 2},
@@ -96,8 +96,7 @@ func TestEventsStop(t *testing.T) {
 	}
 }
 
-// TestEventsStopInHandler: a handler may end what calls it, as one does that reloads
-// Caddy.
+// TestEventsStopInHandler: a handler may call Stop, as one does that reloads Caddy.
 func TestEventsStopInHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e *Events
@@ -111,8 +110,7 @@ func TestEventsStopInHandler(t *testing.T) {
 	})
 }
 
-// TestEventsAfterStop: what is told after the stop, by a request that goes on, is not
-// emitted.
+// TestEventsAfterStop: changes after Stop, which requests may still report, are not emitted.
 func TestEventsAfterStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0

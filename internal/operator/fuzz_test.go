@@ -17,8 +17,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// FuzzOrder: an order is taken as it can be kept in the storage, or refused with a
-// status that says why.
+// FuzzOrder: an order is either accepted, and then can be stored and read again, or refused
+// with a status that says why.
 func FuzzOrder(f *testing.F) {
 	for _, body := range []string{
 		"", "{}", "null", "[]", `{"message":"moving","until":"2999-11-22T18:00:00Z","allow":["10.0.0.0/8","::1"]}`,
@@ -45,7 +45,7 @@ func FuzzOrder(f *testing.F) {
 	})
 }
 
-// checkRefused checks that an error tells a client that the mistake is its own.
+// checkRefused checks that an error has a status of 400 to 499.
 func checkRefused(t *testing.T, err error) {
 	t.Helper()
 	if refused, ok := errors.AsType[caddy.APIError](err); !ok || refused.HTTPStatus < 400 || refused.HTTPStatus >= 500 {
@@ -53,7 +53,7 @@ func checkRefused(t *testing.T, err error) {
 	}
 }
 
-// checkWanted checks that another Caddy would read an order as this one did.
+// checkWanted checks that another Caddy would read the stored order as the same.
 func checkWanted(t *testing.T, wanted intent.Intent) {
 	t.Helper()
 	text, err := json.Marshal(wanted)
@@ -72,8 +72,8 @@ func checkWanted(t *testing.T, wanted intent.Intent) {
 	}
 }
 
-// FuzzPath: every path of the admin API is answered, be it with an error that says
-// whose mistake it is.
+// FuzzPath: every path of the admin API gets an answer, or an error with a status of 400 to
+// 499.
 func FuzzPath(f *testing.F) {
 	for _, path := range []string{"", "shop", "unix%2F%2Frun%2Fapp.sock", "a/drain", "a/b/maintenance", "drain", "/drain", "%", "%zz/drain", "..", "%2E%2E", "a?b", "\x00"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, "BREW"} {

@@ -53,8 +53,8 @@ const (
 	holdsName  = "caddy_healthpool_holds_total"
 )
 
-// TestMetricsOutliveAPrune: the config before, which does not know a pool, is asked for
-// its metrics after the pool has begun. What is counted later must show.
+// TestMetricsOutliveAPrune: during a reload, the old config may be scraped after a pool of
+// the new one has started. Its series are removed then, but must come back.
 func TestMetricsOutliveAPrune(t *testing.T) {
 	const name = "outlives"
 	o := pool.Options{Name: name}
@@ -71,8 +71,8 @@ func TestMetricsOutliveAPrune(t *testing.T) {
 	scrape(t, name)
 }
 
-// TestMetricsOfAPoolThatIsGone: what is counted late, for a pool that is gone, goes at
-// the next scrape, whatever it is.
+// TestMetricsOfAPoolThatIsGone: what is still counted for a pool that is gone is removed at
+// the next scrape.
 func TestMetricsOfAPoolThatIsGone(t *testing.T) {
 	const name = "gone"
 	o := pool.Options{Name: name}
@@ -149,7 +149,7 @@ func TestSeriesOfBigPools(t *testing.T) {
 	}
 }
 
-// TestStatusOfResponses: owners are told which status is counted.
+// TestStatusOfResponses: the help says which status is counted.
 func TestStatusOfResponses(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 1)
 	responses.Describe(descs)

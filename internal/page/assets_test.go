@@ -14,7 +14,7 @@ import (
 )
 
 // TestPolicy: the policy allows exactly the style and the scripts that the page has,
-// by their bytes, and the page has nothing else that a policy would have to allow.
+// by their hashes, and the page has nothing else that a policy would have to allow.
 func TestPolicy(t *testing.T) {
 	owners := map[string]*Page{
 		"plain": plainPage, "full": fullPage,
@@ -95,7 +95,7 @@ func checkAttributes(t *testing.T, n *nethtml.Node) {
 	}
 }
 
-// TestAccent: an owner's colour is in the style, and every other page is as before.
+// TestAccent: an owner's colour is in the style of that owner's page only.
 func TestAccent(t *testing.T) {
 	for _, color := range []string{"#767676", "767676"} {
 		body := newPage(t, Options{Color: color}).respond(t, ask(http.MethodGet), represent.HTML, notice()).Body.String()
@@ -105,7 +105,7 @@ func TestAccent(t *testing.T) {
 	mustNotHave(t, plain, "#767676")
 }
 
-// TestAssetsContrast: text, links and what is written on buttons have at least
+// TestAssetsContrast: text, links and the labels of buttons have a contrast of at least
 // 7:1 (WCAG 2.2, 1.4.6) on both themes.
 func TestAssetsContrast(t *testing.T) {
 	themes := regexp.MustCompile(`(?s):root\s*\{(.*?)\}`).FindAllStringSubmatch(styleSource, -1)
@@ -130,16 +130,16 @@ func TestAssetsContrast(t *testing.T) {
 	}
 }
 
-// TestAssetsSelfContained: no motion, nothing physical that would be wrong from
-// right to left, and nothing loaded from anywhere.
+// TestAssetsSelfContained: nothing moves, nothing says left or right, which would be wrong in
+// right-to-left languages, and nothing is loaded.
 func TestAssetsSelfContained(t *testing.T) {
 	mustNotHave(t, style, "animation", "transition", "left", "right", "url(", "@import")
 	mustNotHave(t, script+clock, "http:", "https:", "innerHTML", "eval(", "cookie", "document.write")
-	// Comments are for readers of the source; a tag would end the element.
+	// No comment is left, and no tag, which would end the element.
 	mustNotHave(t, style+script+clock, "//", "/*", "*/", "</", "\t", "  ")
 }
 
-// TestSqueeze: what is left out of a source is what only its readers need.
+// TestSqueeze: only what readers of the source need is dropped.
 func TestSqueeze(t *testing.T) {
 	for _, c := range []struct{ source, newline, want string }{
 		{"a {\n\tb: c, d;\n}\n", "", "a{b:c,d}"},
@@ -194,7 +194,7 @@ func TestShortNames(t *testing.T) {
 	}
 }
 
-// TestScriptWords: every word that the script reads from the page is there to read.
+// TestScriptWords: every text that the script reads from the page is there.
 func TestScriptWords(t *testing.T) {
 	name := regexp.MustCompile(`(\w+) = \w+\.dataset`).FindStringSubmatch(scriptSource)
 	if name == nil {

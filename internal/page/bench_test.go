@@ -8,14 +8,14 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// renders are pages that cost differently.
+// renders are pages that differ in what they cost to render.
 var renders = []pageCase{
 	{"GET", "GET", func(*Notice) {}, ""},
 	{"POST", "POST", func(*Notice) {}, ""},
 	{"until", "GET", func(n *Notice) { n.RetryAfter = 600 }, ""},
 }
 
-// rendering returns what renders a page into a buffer that is used again.
+// rendering returns a function that renders a page into the same buffer each time.
 func (v pageCase) rendering() func() *bytes.Buffer {
 	n := notice()
 	v.change(&n)
@@ -28,8 +28,8 @@ func (v pageCase) rendering() func() *bytes.Buffer {
 	}
 }
 
-// TestPageAllocations: in an outage every visitor needs a page, so one costs next to
-// no memory.
+// TestPageAllocations: in an outage every visitor needs a page, so a page may allocate next to
+// nothing.
 func TestPageAllocations(t *testing.T) {
 	const most = 2
 	for _, v := range renders {
@@ -92,7 +92,7 @@ func BenchmarkNew(b *testing.B) {
 	}
 }
 
-// discard is a ResponseWriter that costs nothing itself.
+// discard is a ResponseWriter that allocates nothing.
 type discard struct{ header http.Header }
 
 func (d *discard) Header() http.Header         { return d.header }

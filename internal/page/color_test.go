@@ -10,8 +10,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/look"
 )
 
-// TestColorRefused: what could not be told from the label of a button in one of the
-// themes is refused, with the value, the rule, and a colour that is then accepted.
+// TestColorRefused: a colour with too little contrast to the label of a button in one of the
+// themes is refused, with the value, the rule, and a colour that would be accepted.
 func TestColorRefused(t *testing.T) {
 	for _, color := range []string{"#ffff00", "#ffffff", "#000000", "#000080", "#00FF00", "#1e90ff", "#8b0000"} {
 		err := (&Options{Color: color}).Validate()
@@ -31,8 +31,8 @@ func TestColorRefused(t *testing.T) {
 	}
 }
 
-// TestColorAccepted: with capitals or not, with # or not (it begins a comment in a
-// Caddyfile), a colour that can be told from both passes.
+// TestColorAccepted: a colour with enough contrast passes, in capitals or not, with # or without
+// (in a Caddyfile, # begins a comment).
 func TestColorAccepted(t *testing.T) {
 	for _, color := range []string{"#767676", "#757575", "#0074E8", "d43b43"} {
 		c, err := parseAccent(color)
@@ -59,8 +59,8 @@ func TestColorSyntax(t *testing.T) {
 	}
 }
 
-// TestColorNearest: for every hue and lightness there is one that passes, it keeps
-// to the mixes with white or black, and one that passes is its own nearest.
+// TestColorNearest: for every hue and lightness, the nearest colour passes and is a mixture with
+// white or black; a colour that passes is its own nearest.
 func TestColorNearest(t *testing.T) {
 	const hues, lightnesses = 24, 20
 	for _, saturation := range []float64{0, 0.5, 1} {
@@ -86,7 +86,7 @@ func TestColorNearest(t *testing.T) {
 	}
 }
 
-// offLine is how far c is from being a mix of two others, in its worst channel.
+// offLine is how far c is from being a mixture of two others, in its worst channel.
 func offLine(from, to, c look.Color) float64 {
 	var dot, length float64
 	for i := range c {

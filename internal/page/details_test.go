@@ -23,8 +23,8 @@ func detailed(s string) *Details {
 	}
 }
 
-// TestDetails: those whom the owner shows more read the cause, the error and the
-// upstreams, with what to do.
+// TestDetails: clients that the owner lists see the cause, the error and the upstreams, with
+// what to do.
 func TestDetails(t *testing.T) {
 	n := notice()
 	n.Details = detailed("")
@@ -191,7 +191,7 @@ func TestDetailsEscape(t *testing.T) {
 	}
 }
 
-// TestDetailsTime: since when is told in UTC, wherever the proxy is.
+// TestDetailsTime: times are in UTC, wherever the proxy is.
 func TestDetailsTime(t *testing.T) {
 	n := notice()
 	n.Details = &Details{Upstreams: []Upstream{{Address: "a", Since: new(time.Date(2031, 1, 1, 0, 30, 0, 0, time.FixedZone("", 3600)))}}}

@@ -11,7 +11,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/page/words"
 )
 
-// document is a page as a browser without scripts has it.
+// document is a page as a browser parses it without scripts.
 type document struct{ root *nethtml.Node }
 
 func parse(t testing.TB, page string) document {
@@ -23,7 +23,7 @@ func parse(t testing.TB, page string) document {
 	return document{root}
 }
 
-// elements are those of a name, in their order.
+// elements returns the elements with this name, in their order.
 func (d document) elements(name string) []*nethtml.Node {
 	var found []*nethtml.Node
 	for n := range d.root.Descendants() {
@@ -34,7 +34,7 @@ func (d document) elements(name string) []*nethtml.Node {
 	return found
 }
 
-// only is the one element of a name.
+// only returns the only element with this name.
 func (d document) only(t testing.TB, name string) *nethtml.Node {
 	t.Helper()
 	found := d.elements(name)
@@ -44,7 +44,7 @@ func (d document) only(t testing.TB, name string) *nethtml.Node {
 	return found[0]
 }
 
-// attribute is the value of one of n, and whether n has it.
+// attribute returns the value of an attribute of n, and whether n has it.
 func attribute(n *nethtml.Node, name string) (string, bool) {
 	for _, a := range n.Attr {
 		if a.Key == name {
@@ -54,7 +54,7 @@ func attribute(n *nethtml.Node, name string) (string, bool) {
 	return "", false
 }
 
-// data is the value of the attribute data-name, of the only element that has it.
+// data returns the value of the attribute data-name, which one element may have.
 func (d document) data(name string) (string, bool) {
 	for n := range d.root.Descendants() {
 		if value, ok := attribute(n, "data-"+name); ok {
@@ -64,7 +64,7 @@ func (d document) data(name string) (string, bool) {
 	return "", false
 }
 
-// read is what can be read in n: neither what is hidden, nor scripts and styles.
+// read returns the text that people see in n: nothing hidden, no scripts and styles.
 func read(n *nethtml.Node) string {
 	if n.Type == nethtml.TextNode {
 		return n.Data
@@ -79,10 +79,10 @@ func read(n *nethtml.Node) string {
 	return b.String()
 }
 
-// text is what can be read in the whole page.
+// text returns the text that people see on the page.
 func (d document) text() string { return read(d.root) }
 
-// sentences are the keys of the sentences that can be read, sorted.
+// sentences returns the keys of the sentences that people see, sorted.
 func (d document) sentences(w words.Words) []string {
 	text := d.text()
 	var keys []string
@@ -96,8 +96,8 @@ func (d document) sentences(w words.Words) []string {
 	return keys
 }
 
-// outline is a page without its texts: elements and the names of their attributes,
-// and what browsers execute.
+// outline returns a page without its texts: its elements, the names of their attributes, and
+// what browsers execute.
 func outline(page string) []string {
 	var out []string
 	z := nethtml.NewTokenizer(strings.NewReader(page))

@@ -11,8 +11,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// FuzzCalls: in every other protocol of remote calls, the failure is in one frame, and
-// says what it is to say.
+// FuzzCalls: in gRPC-Web and Connect, the error is in one frame and has the right message.
 func FuzzCalls(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, service, message, reference, poll, label string) {
@@ -41,7 +40,7 @@ func FuzzCalls(f *testing.F) {
 	})
 }
 
-// checkSays checks that an error of Connect is that of a notice.
+// checkSays checks that a Connect error is that of a notice.
 func checkSays(t *testing.T, text string, shown *Notice) {
 	t.Helper()
 	var e connectError
@@ -51,7 +50,7 @@ func checkSays(t *testing.T, text string, shown *Notice) {
 	}
 }
 
-// checkTrailers checks that a body of gRPC-Web is only what a notice says.
+// checkTrailers checks that the body of a gRPC-Web response is the error of a notice and no more.
 func checkTrailers(t *testing.T, body string, shown *Notice) {
 	t.Helper()
 	flags, payload := unframe(t, body)
@@ -60,7 +59,7 @@ func checkTrailers(t *testing.T, body string, shown *Notice) {
 	}
 }
 
-// FuzzEvents: an event stream has one event, and each text stays in its line.
+// FuzzEvents: whatever a text is, an event stream has the same lines.
 func FuzzEvents(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, service, message, reference, poll, label string) {

@@ -14,8 +14,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// FuzzOptions: an owner's options are refused, or every header and link that is made of
-// them is sound.
+// FuzzOptions: options are either refused, or every header and link made from them is valid.
 func FuzzOptions(f *testing.F) {
 	f.Add("#767676", "https://app.example.com", "edge", "https://status.example.com", "de")
 	f.Add("767676", "*", "my proxy", "mailto:a@example.com?subject=%0d%0a", "pt-br")
@@ -44,7 +43,7 @@ func FuzzOptions(f *testing.F) {
 	})
 }
 
-// checkHeaders checks that headers can be sent.
+// checkHeaders checks that headers are valid.
 func checkHeaders(t *testing.T, h http.Header) {
 	t.Helper()
 	for name, values := range h {
@@ -56,7 +55,7 @@ func checkHeaders(t *testing.T, h http.Header) {
 	}
 }
 
-// FuzzColor: a colour that is refused for its contrast is told one that is not.
+// FuzzColor: the error about a colour with too little contrast names one with enough.
 func FuzzColor(f *testing.F) {
 	for _, s := range []string{"#767676", "767676", "#000000", "#ffffff", "#12345", "##12345", "#+12345", "#0x1234", "#1_2_34", ""} {
 		f.Add(s)
@@ -77,7 +76,7 @@ func FuzzColor(f *testing.F) {
 	})
 }
 
-// FuzzLogo: what is taken for an image can be shown, and is no more than that.
+// FuzzLogo: what is accepted as an image is one that a page can show.
 func FuzzLogo(f *testing.F) {
 	var dot bytes.Buffer
 	if err := png.Encode(&dot, image.NewGray(image.Rect(0, 0, 1, 1))); err != nil {
@@ -110,8 +109,8 @@ func FuzzLogo(f *testing.F) {
 	})
 }
 
-// FuzzCORS: whatever another origin asks, and whatever was in the response before, what
-// comes of it can be sent, and is for those only whom the owner lets.
+// FuzzCORS: whatever another origin asks, and whatever headers were set before, the headers are
+// valid and allow only the origins that the owner lists.
 func FuzzCORS(f *testing.F) {
 	f.Add(http.MethodOptions, "https://app.example.com", "PUT", "X-A, X-B", "Accept")
 	f.Add(http.MethodGet, "HTTPS://APP.EXAMPLE.COM", "", "", "*")

@@ -15,7 +15,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// hostile are texts that would do harm if one place took them for more than text.
+// hostile are texts that would do harm if they were taken for more than text anywhere.
 var hostile = []string{
 	`<script>alert(1)</script>`,
 	`"><img src=x onerror=alert(1)>`,
@@ -27,10 +27,10 @@ var hostile = []string{
 	"\ufffe\uffff\ufffd\U0001f600\u0085",
 }
 
-// isWild tells whether r ends a line, moves a cursor, turns the text that follows
-// around, or stands for a slot.
+// isWild reports whether r ends a line, moves a cursor, reverses the text that follows, or stands
+// for a slot.
 func isWild(r rune) bool {
-	isMark := r == '\u061c' || r == '\u200e' || r == '\u200f' // turns nothing but itself
+	isMark := r == '\u061c' || r == '\u200e' || r == '\u200f' // reverses nothing else
 	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || unicode.Is(unicode.Bidi_Control, r) && !isMark || r >= 0xFDD0 && r <= 0xFDEF
 }
 
@@ -42,7 +42,7 @@ func checkTame(t *testing.T, body string) {
 	}
 }
 
-// texts are all those of an answer that aren't ours.
+// texts are all the texts of a response that are not built in.
 type texts struct{ service, message, reference, poll, label string }
 
 func seed(f *testing.F) {
@@ -57,7 +57,7 @@ func seed(f *testing.F) {
 	f.Add(strings.Repeat("é", 200), "100 %", "%41", "a b", " b ")
 }
 
-// harmless are texts that are there where those of a notice are.
+// harmless returns texts that are empty only where those of the notice are.
 func harmless(shown Notice) texts {
 	some := func(s string) string {
 		if s == "" {
@@ -68,7 +68,7 @@ func harmless(shown Notice) texts {
 	return texts{some(shown.service), some(shown.Message), some(shown.Reference), some(shown.Poll), "a"}
 }
 
-// answered is the answer with texts, and the notice as it is shown.
+// answered returns the response with these texts, and the notice as it is shown.
 func (x texts) answered(t *testing.T, format represent.Format) (shown Notice, h http.Header, body string) {
 	t.Helper()
 	p, err := New(Options{Service: x.service, Message: x.message, Links: []Link{{x.label, "https://example.com"}}})
@@ -83,8 +83,8 @@ func (x texts) answered(t *testing.T, format represent.Format) (shown Notice, h 
 	return p.normal(n, r), w.Header(), w.Body.String()
 }
 
-// FuzzPage: whatever a text is, the page has the same elements and attributes, the
-// same scripts, and the text as it was but for what breaks lines.
+// FuzzPage: whatever a text is, the page has the same elements, attributes and scripts, and the
+// text unchanged except for control characters.
 func FuzzPage(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, service, message, reference, poll, label string) {
@@ -103,7 +103,7 @@ func FuzzPage(f *testing.F) {
 	})
 }
 
-// FuzzText: each text stays in its line, and moves no cursor.
+// FuzzText: each text stays on its line, and moves no cursor.
 func FuzzText(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, service, message, reference, poll, label string) {
@@ -118,7 +118,7 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// FuzzMarkdown: each text stays text, and is read as it was.
+// FuzzMarkdown: each text stays text, and readers see it unchanged.
 func FuzzMarkdown(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, service, message, reference, poll, label string) {
@@ -136,7 +136,7 @@ func FuzzMarkdown(f *testing.F) {
 	})
 }
 
-// FuzzProblem: it is JSON of one line, and has the texts as they were.
+// FuzzProblem: the body is one line of JSON with the texts unchanged.
 func FuzzProblem(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, service, message, reference, poll, label string) {
@@ -156,8 +156,8 @@ func FuzzProblem(f *testing.F) {
 	})
 }
 
-// FuzzXML: it can be parsed, and has the texts as they were but for what XML can't
-// have.
+// FuzzXML: the body can be parsed, and has the texts unchanged except for characters that XML
+// does not allow.
 func FuzzXML(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, service, message, reference, poll, label string) {
@@ -175,7 +175,7 @@ func FuzzXML(f *testing.F) {
 	})
 }
 
-// FuzzGRPC: headers are printable, and come out as the texts were.
+// FuzzGRPC: headers are printable, and decode to the original texts.
 func FuzzGRPC(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, service, message, reference, poll, label string) {

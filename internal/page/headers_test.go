@@ -13,8 +13,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// TestVary: what the answer depends on is added to what it depends on already,
-// each once.
+// TestVary: the names are added to those that Vary has already, each once.
 func TestVary(t *testing.T) {
 	const usual = "Accept, Accept-Language, Sec-Fetch-Dest"
 	for _, c := range []struct {
@@ -76,7 +75,7 @@ func TestProxyStatus(t *testing.T) {
 	}
 }
 
-// corsOf are the headers that tell a browser what scripts may read.
+// corsOf returns the headers of CORS, without their common prefix.
 func corsOf(h http.Header) map[string]string {
 	got := map[string]string{}
 	for name, values := range h {
@@ -139,8 +138,8 @@ func preflight(origin string) *http.Request {
 	return r
 }
 
-// TestCORSPreflight: to fail a preflight would look like a mistake of the app's, so
-// that of a listed origin succeeds for what it asks for, and is not kept.
+// TestCORSPreflight: the preflight of a listed origin is granted what it asks for, and is not
+// cached: if it failed, the outage would look like a mistake of the app.
 func TestCORSPreflight(t *testing.T) {
 	const origin = "https://app.example.com"
 	p := newPage(t, Options{CORS: []string{origin}})
@@ -198,8 +197,8 @@ func TestRespondToPoll(t *testing.T) {
 	}
 }
 
-// TestCORSNoPreflight: what is no preflight, or not one of a listed origin, is told of
-// the outage.
+// TestCORSNoPreflight: a request that is no preflight, or not one of a listed origin, gets the
+// error.
 func TestCORSNoPreflight(t *testing.T) {
 	const origin = "https://app.example.com"
 	p := newPage(t, Options{CORS: []string{origin}})
@@ -216,8 +215,7 @@ func TestCORSNoPreflight(t *testing.T) {
 	}
 }
 
-// TestCORSPreflightOverOthers: a preflight's answer has nothing left of a body that
-// is not sent.
+// TestCORSPreflightOverOthers: the answer to a preflight has no headers about a body.
 func TestCORSPreflightOverOthers(t *testing.T) {
 	w := httptest.NewRecorder()
 	for _, name := range stale {

@@ -13,7 +13,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// variants are pages that between them have every sentence.
+// variants are pages that together have every sentence.
 var variants = []pageCase{
 	{"GET", "GET", func(*Notice) {}, "reason reference retry seconds title"},
 	{"GET moment", "GET", func(n *Notice) { n.RetryAfter = 2 }, "moment reason reference retry title"},
@@ -25,8 +25,8 @@ var variants = []pageCase{
 	{"POST until", "POST", func(n *Notice) { n.Until = time2031 }, "not_sent open reason reference title until"},
 }
 
-// TestPageLanguages: in each of the 48 languages the page is whole, is marked as
-// being in that language, and fits into 3 KiB.
+// TestPageLanguages: in each of the 48 languages the page is complete, declares its language, and
+// fits into 3 KiB.
 func TestPageLanguages(t *testing.T) {
 	const want, limit = 48, 3 << 10
 	p := newPage(t, Options{})
@@ -109,7 +109,7 @@ func TestPageSize(t *testing.T) {
 	}
 }
 
-// gzipped is the size of what a browser is sent.
+// gzipped returns the compressed size of a page.
 func gzipped(body string) int {
 	var z bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&z, gzip.BestCompression)
@@ -118,8 +118,7 @@ func gzipped(body string) int {
 	return z.Len()
 }
 
-// TestPageChoosesLanguage: a visitor gets the language that suits best, and else
-// the owner's first.
+// TestPageChoosesLanguage: a visitor gets the language that fits best, or else the owner's first.
 func TestPageChoosesLanguage(t *testing.T) {
 	some := newPage(t, Options{Languages: []string{"FR", "de-AT", "no"}})
 	if want := []string{"fr", "de", "nb"}; !slices.Equal(some.Languages(), want) {
@@ -154,8 +153,8 @@ func TestPageChoosesLanguage(t *testing.T) {
 	}
 }
 
-// TestPageTranslate: an owner's sentence stands for the built-in one of its
-// language, as text, and for no other.
+// TestPageTranslate: the owner's sentence replaces the built-in one, as text, in its language
+// only.
 func TestPageTranslate(t *testing.T) {
 	const title = `Wir <b>ziehen</b> "um" & 'kommen' wieder`
 	p := newPage(t, Options{Languages: []string{"en", "de", "nb"}, Translate: map[string]map[string]string{

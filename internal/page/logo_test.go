@@ -20,7 +20,7 @@ import (
 
 const svg = `<?xml version="1.0" encoding="UTF-8"?><!-- a logo --><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><path d="M0 0h1v1z"/></svg>`
 
-// file writes a file of this name, and returns where it is.
+// file writes a file with this name, and returns its path.
 func file(t testing.TB, name string, content []byte) string {
 	t.Helper()
 	name = filepath.Join(t.TempDir(), name)
@@ -30,7 +30,7 @@ func file(t testing.TB, name string, content []byte) string {
 	return name
 }
 
-// picture is one of a size, with some pixels set.
+// picture returns an image of this size with some pixels set.
 func picture(width, height int) image.Image {
 	m := image.NewRGBA(image.Rect(0, 0, width, height))
 	for i := range min(width, height) {
@@ -48,7 +48,7 @@ func pngOf(t testing.TB, width, height int) []byte {
 	return b.Bytes()
 }
 
-// claiming is a PNG that says it is larger than it is.
+// claiming returns a PNG whose header claims a larger size than it has.
 func claiming(t testing.TB, width, height uint32) []byte {
 	t.Helper()
 	const size, end, sum = 16, 29, 33 // of the chunk IHDR, whose name is at 12
@@ -59,8 +59,8 @@ func claiming(t testing.TB, width, height uint32) []byte {
 	return b
 }
 
-// TestLogo: an image is part of the page, byte for byte, by what it is and not by how
-// its file is named.
+// TestLogo: the image is part of the page, byte for byte. Its type depends on the content, not on
+// the name of the file.
 func TestLogo(t *testing.T) {
 	small := pngOf(t, 64, 32)
 	for _, c := range []struct {
@@ -91,8 +91,8 @@ func TestLogo(t *testing.T) {
 	}
 }
 
-// TestLogoRefused: what is no image that a browser shows is refused when the config
-// is loaded, with the rule and the file.
+// TestLogoRefused: a file that browsers cannot show as an image is refused when the config is
+// loaded, with the rule and the name of the file.
 func TestLogoRefused(t *testing.T) {
 	whole := pngOf(t, 64, 32)
 	var photo bytes.Buffer
@@ -134,7 +134,7 @@ func TestLogoRefused(t *testing.T) {
 	}
 }
 
-// TestFilesMissing: a file that can't be read is told by option and name.
+// TestFilesMissing: the error about an unreadable file names the option and the file.
 func TestFilesMissing(t *testing.T) {
 	missing, folder := filepath.Join(t.TempDir(), "nowhere.svg"), t.TempDir()
 	for field, set := range map[string]func(*Options, string){

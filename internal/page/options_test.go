@@ -49,7 +49,7 @@ func TestOptionsRefused(t *testing.T) {
 	}
 }
 
-// TestOptionsAllErrors: what is wrong is told at once, not one after another.
+// TestOptionsAllErrors: all mistakes are reported at once.
 func TestOptionsAllErrors(t *testing.T) {
 	o := Options{
 		Color: "blue", Links: []Link{{"", "x"}, {"a", "x"}}, CORS: []string{"a"}, Languages: []string{"xx"}, ProxyStatus: "ü",
@@ -71,8 +71,8 @@ func TestOptionsAllErrors(t *testing.T) {
 	}
 }
 
-// TestOptionsLinks: a link may only open something: it runs no script, shows nothing
-// made up, and leads to no part of the site that is down.
+// TestOptionsLinks: a link may only open something. It runs no script, has no content of its own
+// (data:), and is not relative to the site that is down.
 func TestOptionsLinks(t *testing.T) {
 	for url, ok := range map[string]bool{
 		"https://status.example.com": true, "http://a.example/?b=c#d": true, "mailto:help@example.com": true, "tel:+15550100": true, "HTTPS://A.EXAMPLE": true,
@@ -86,7 +86,7 @@ func TestOptionsLinks(t *testing.T) {
 	}
 }
 
-// TestOptionsOrigins: an origin is written as browsers send it, or is the star.
+// TestOptionsOrigins: an origin is written as browsers send it, or is *.
 func TestOptionsOrigins(t *testing.T) {
 	for origin, ok := range map[string]bool{
 		"*": true, "https://app.example.com": true, "http://localhost:3000": true, "https://[2001:db8::1]:8443": true,
@@ -101,8 +101,8 @@ func TestOptionsOrigins(t *testing.T) {
 	}
 }
 
-// TestOptionsTranslateTwice: of two sentences for one place it would be chance which
-// one is shown.
+// TestOptionsTranslateTwice: two sentences for the same key are refused: nobody could tell
+// which of them is shown.
 func TestOptionsTranslateTwice(t *testing.T) {
 	o := Options{Translate: map[string]map[string]string{"de": {"title": "a"}, "de-DE": {"title": "b"}}}
 	if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), "translate: ") {

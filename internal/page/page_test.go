@@ -14,7 +14,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// notice is a full one, as the tests want it unless they say otherwise.
+// notice returns a notice with every field that most tests need.
 func notice() Notice {
 	return Notice{
 		Status:     503,
@@ -26,7 +26,7 @@ func notice() Notice {
 	}
 }
 
-// options are full ones, too.
+// options returns options with every text.
 func options() Options {
 	return Options{
 		Service: "example.com",
@@ -35,7 +35,7 @@ func options() Options {
 	}
 }
 
-// newPage is the page of an owner.
+// newPage returns a page with these options.
 func newPage(t testing.TB, o Options) *Page {
 	t.Helper()
 	p, err := New(o)
@@ -45,8 +45,7 @@ func newPage(t testing.TB, o Options) *Page {
 	return p
 }
 
-// plainPage is the page of an owner who has said nothing, fullPage that of one who
-// has said all there is to say.
+// plainPage has no options, fullPage has every text.
 var plainPage, fullPage = must(New(Options{})), must(New(options()))
 
 func must(p *Page, err error) *Page {
@@ -56,7 +55,7 @@ func must(p *Page, err error) *Page {
 	return p
 }
 
-// ask is a request for the page, with headers as names and values in turn.
+// ask returns a request with these headers, names and values in turn.
 func ask(method string, headers ...string) *http.Request {
 	r := httptest.NewRequest(method, "/cart?secret=1", nil)
 	for i := 0; i < len(headers); i += 2 {
@@ -65,7 +64,7 @@ func ask(method string, headers ...string) *http.Request {
 	return r
 }
 
-// respond is what p answers r with.
+// respond returns the response of p to r.
 func (p *Page) respond(t testing.TB, r *http.Request, format represent.Format, n Notice) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -75,13 +74,13 @@ func (p *Page) respond(t testing.TB, r *http.Request, format represent.Format, n
 	return w
 }
 
-// answer is what a client of fullPage gets.
+// answer returns the response of fullPage.
 func answer(t testing.TB, method string, format represent.Format, n Notice) *httptest.ResponseRecorder {
 	t.Helper()
 	return fullPage.respond(t, ask(method), format, n)
 }
 
-// html is the page of fullPage.
+// html returns the HTML of fullPage.
 func html(t testing.TB, method string, n Notice) string {
 	t.Helper()
 	return answer(t, method, represent.HTML, n).Body.String()
@@ -105,11 +104,10 @@ func mustNotHave(t *testing.T, body string, parts ...string) {
 	}
 }
 
-// english are the sentences as visitors read them by default.
+// english are the built-in English sentences.
 var english = words.Of(words.English)
 
-// TestPageSays: the page of an owner who has said all there is to say has all of it,
-// under one heading, and not a word of the trade.
+// TestPageSays: the page has every text of the owner under one heading, and no jargon.
 func TestPageSays(t *testing.T) {
 	d := parse(t, html(t, http.MethodGet, notice()))
 	if got, want := read(d.only(t, "title")), english[words.Title]+" – example.com"; got != want {
@@ -133,15 +131,15 @@ func TestPageSays(t *testing.T) {
 	mustNotHave(t, strings.ToLower(d.text()), "destination_unavailable", "upstream", "proxy", "server", "gateway", "503", "secret", "cart", "!")
 }
 
-// pageCase is a notice, and the keys of the sentences that its page shows.
+// pageCase is a change of a notice, and the keys of the sentences that its page shows.
 type pageCase struct {
 	name, method string
 	change       func(*Notice)
 	want         string
 }
 
-// TestPageSentences: the page says what is known, and no more: as exact as is of
-// use on when to come back, and for a form what became of it.
+// TestPageSentences: the page says what is known and no more: when to come back, as precisely as
+// is useful, and what happened to a form.
 func TestPageSentences(t *testing.T) {
 	after := func(seconds int) func(*Notice) { return func(n *Notice) { n.RetryAfter = seconds } }
 	for _, c := range []pageCase{
@@ -187,8 +185,8 @@ func TestPageSentences(t *testing.T) {
 // time2031 is at 10:34:56 in UTC.
 var time2031 = time.Date(2031, 2, 3, 12, 34, 56, 0, time.FixedZone("", 2*60*60))
 
-// TestPageUntil: a time is given so that the browser can show it as the visitor's
-// clock does, and in UTC where it can't.
+// TestPageUntil: a time is marked up so that the script can show it in the visitor's time zone; it
+// is in UTC where there is no script.
 func TestPageUntil(t *testing.T) {
 	n := notice()
 	n.Until = time2031
@@ -212,8 +210,7 @@ func TestPageUntil(t *testing.T) {
 	}
 }
 
-// TestPagePolls: only a page with a token asks whether the site is back, and it has
-// every word that its script says.
+// TestPagePolls: only a page with a token polls, and it has every text that its script shows.
 func TestPagePolls(t *testing.T) {
 	for _, form := range []bool{false, true} {
 		method, watching := http.MethodGet, words.Watching
@@ -256,7 +253,7 @@ func TestPageResend(t *testing.T) {
 	}
 }
 
-// TestPageLeast: what isn't known leaves no trace.
+// TestPageLeast: what is not known leaves no empty elements.
 func TestPageLeast(t *testing.T) {
 	r := ask(http.MethodGet)
 	r.Host = ""
@@ -274,7 +271,7 @@ func TestPageLeast(t *testing.T) {
 	}
 }
 
-// TestPageMessage: the sentence for this outage goes before the one for all.
+// TestPageMessage: the message of a notice takes the place of the one in Options.
 func TestPageMessage(t *testing.T) {
 	n := notice()
 	n.Message = "Back at noon."
@@ -283,8 +280,7 @@ func TestPageMessage(t *testing.T) {
 	mustNotHave(t, text, "new house")
 }
 
-// TestPageSlots: pages of one shape differ in what is put into them, and in nothing
-// else.
+// TestPageSlots: pages of one shape differ only in the content of their slots.
 func TestPageSlots(t *testing.T) {
 	marked := func(mark string, seconds int) string {
 		n := notice()
@@ -304,13 +300,12 @@ func TestPageSlots(t *testing.T) {
 	}
 }
 
-// clearOfAssets drops the style and the scripts, whose text is no text.
+// clearOfAssets returns a page without its style and scripts.
 func clearOfAssets(page string) string {
 	return strings.NewReplacer(style, "", script, "", clock, "").Replace(page)
 }
 
-// TestPageConcurrent: pages that are needed for the first time by many at once are
-// as whole as one that was made alone.
+// TestPageConcurrent: many requests at once for pages that are not cached yet get complete pages.
 func TestPageConcurrent(t *testing.T) {
 	shared := newPage(t, options())
 	type request struct{ method, lang string }

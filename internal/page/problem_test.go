@@ -11,7 +11,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// problemCase is a request, and what a program is told of repeating it.
+// problemCase is a request, and what a program is told about repeating it.
 type problemCase struct {
 	method    string
 	fate      cause.Fate
@@ -32,7 +32,7 @@ var problemCases = []problemCase{
 	{"BREW", "hot", false, "check before repeating"},
 }
 
-// notice is one of the case, with every member.
+// notice returns a notice of this case, with every member.
 func (c problemCase) notice() Notice {
 	n := notice()
 	n.Fate, n.Cause = c.fate, cause.ConnectionTerminated
@@ -72,7 +72,7 @@ func TestProblem(t *testing.T) {
 	}
 }
 
-// xmlProblem is a problem as RFC 9457, Appendix B has it, read by names alone.
+// xmlProblem is a problem as in RFC 9457, Appendix B, with its members by name.
 type xmlProblem struct {
 	XMLName xml.Name `xml:"urn:ietf:rfc:7807 problem"`
 	Members []struct {
@@ -118,7 +118,7 @@ func TestProblemXML(t *testing.T) {
 	}
 }
 
-// TestProblemLeaves: members without a value are not there.
+// TestProblemLeaves: members without a value are left out.
 func TestProblemLeaves(t *testing.T) {
 	for _, format := range []represent.Format{represent.Problem, represent.XML} {
 		body := answer(t, "GET", format, Notice{Status: 503, Fate: cause.NotSent}).Body.String()
@@ -126,7 +126,7 @@ func TestProblemLeaves(t *testing.T) {
 	}
 }
 
-// TestProblemPlanned: a site that its owner has closed is not said to have a problem.
+// TestProblemPlanned: during maintenance, nothing says that there is a problem.
 func TestProblemPlanned(t *testing.T) {
 	n := notice()
 	n.Planned, n.Message = true, "Back at noon."

@@ -38,8 +38,8 @@ func (p *Page) Respond(w http.ResponseWriter, r *http.Request, format represent.
 // RespondToPoll answers a page that asks whether the site is up, and tells it to come back,
 // or to ask again, after so many seconds.
 func RespondToPoll(w http.ResponseWriter, up bool, after int) {
-	const listsOrigins, most = false, 1 // a page polls its own origin
-	s := begin(w.Header(), listsOrigins, most)
+	const byOrigin, most = false, 1 // a page polls its own origin
+	s := begin(w.Header(), byOrigin, most)
 	s.set("Retry-After", strconv.Itoa(after))
 	if up {
 		w.WriteHeader(http.StatusNoContent)

@@ -17,7 +17,7 @@ import (
 
 const grpcType = "application/grpc+proto"
 
-// contentTypes are all formats, and their types for a client that sends grpcType.
+// contentTypes are the media types of all formats, for a client that sends grpcType.
 var contentTypes = map[represent.Format]string{
 	represent.HTML:          "text/html; charset=utf-8",
 	represent.Problem:       "application/problem+json",
@@ -35,13 +35,12 @@ var contentTypes = map[represent.Format]string{
 	"some later one":        "text/plain; charset=utf-8",
 }
 
-// isOK has the formats whose status says nothing of the failure.
+// isOK has the formats whose status is 200 in spite of the failure.
 var isOK = map[represent.Format]bool{
 	represent.EventStream: true, represent.GRPC: true, represent.GRPCWeb: true, represent.GRPCWebText: true, represent.ConnectStream: true,
 }
 
-// headersOf are the headers of a response but for its length, which has a test of
-// its own.
+// headersOf returns the headers of a response except for its length, which has its own test.
 func headersOf(w *httptest.ResponseRecorder) map[string]string {
 	all := map[string]string{}
 	for name, values := range w.Header() {
@@ -51,8 +50,8 @@ func headersOf(w *httptest.ResponseRecorder) map[string]string {
 	return all
 }
 
-// TestRespondHeaders: every format, method and status has the same headers but
-// for those of its type, and nothing else.
+// TestRespondHeaders: all formats, methods and statuses have the same headers, and besides only
+// those of their content type.
 func TestRespondHeaders(t *testing.T) {
 	for _, format := range represent.All() {
 		if _, ok := contentTypes[format]; !ok {
@@ -92,14 +91,14 @@ func checkStatus(t *testing.T, format represent.Format, got, want int) {
 	case isOK[format]:
 		want = http.StatusOK
 	case format == represent.Connect:
-		want = http.StatusServiceUnavailable // the only one that means unavailable
+		want = http.StatusServiceUnavailable // what Connect maps to unavailable
 	}
 	if got != want {
 		t.Errorf("%s: status %d, want %d", format, got, want)
 	}
 }
 
-// TestRespondOwnHeaders: a format has no header that belongs to another.
+// TestRespondOwnHeaders: no format has a header that belongs to another.
 func TestRespondOwnHeaders(t *testing.T) {
 	for format := range contentTypes {
 		h := answer(t, http.MethodGet, format, notice()).Header()
@@ -123,7 +122,7 @@ func TestRespondHead(t *testing.T) {
 			t.Errorf("%s: HEAD has a body", format)
 		}
 		for _, w := range []*httptest.ResponseRecorder{get, head} {
-			// Its members have no order.
+			// The order of its map entries is random.
 			details := w.Header()["Grpc-Status-Details-Bin"]
 			for i := range details {
 				details[i] = strconv.Itoa(len(details[i]))
@@ -144,8 +143,8 @@ func TestRespondHead(t *testing.T) {
 	}
 }
 
-// TestRespondOverOthers: what earlier handlers said of their body goes, the rest
-// stays, and conditions and ranges are no matter.
+// TestRespondOverOthers: headers of earlier handlers about their body are removed, others stay,
+// and conditions and ranges are ignored.
 func TestRespondOverOthers(t *testing.T) {
 	w := httptest.NewRecorder()
 	gone := append([]string{"ETag", "Content-MD5"}, stale[:]...)
@@ -175,8 +174,7 @@ func TestRespondOverOthers(t *testing.T) {
 	}
 }
 
-// TestRespondBadStatus: a status that net/http would panic at, or that means a
-// body can't follow, is an outage all the same.
+// TestRespondBadStatus: a status that makes net/http panic, or does not allow a body, becomes 503.
 func TestRespondBadStatus(t *testing.T) {
 	for _, status := range []int{-1, 0, 99, 101, 1000} {
 		w := answer(t, http.MethodGet, represent.Problem, Notice{Status: status})
@@ -186,7 +184,7 @@ func TestRespondBadStatus(t *testing.T) {
 	}
 }
 
-// TestRespondRetryAfter: whoever asks, and however, is told the same time.
+// TestRespondRetryAfter: every client is told the same time, in every place.
 func TestRespondRetryAfter(t *testing.T) {
 	for _, seconds := range []int{-3, 0, 1, 30, 7200} {
 		n := notice()
@@ -219,7 +217,7 @@ func TestRespondRetryAfter(t *testing.T) {
 	}
 }
 
-// TestRespondService: a site without a name goes by the host it was asked for.
+// TestRespondService: a site without a name is called by the host of the request.
 func TestRespondService(t *testing.T) {
 	for host, want := range map[string]string{
 		"example.org": "example.org", "example.org:8080": "example.org", "[2001:db8::1]:80": "2001:db8::1",

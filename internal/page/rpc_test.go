@@ -16,18 +16,18 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// rpcDetail is the text of the notice of the tests, for a POST.
+// rpcDetail is the message of the error for notice, for a POST.
 const rpcDetail = "The service behind this address is not answering. The problem is on its side, not yours. " +
 	"We are moving to a new house. The request was not passed on, so it is safe to repeat it."
 
-// call is a remote call's answer.
+// call returns the response to a remote procedure call.
 func call(t testing.TB, format represent.Format, contentType string) (code int, h http.Header, body string) {
 	t.Helper()
 	w := fullPage.respond(t, ask(http.MethodPost, "Content-Type", contentType), format, notice())
 	return w.Code, w.Header(), w.Body.String()
 }
 
-// rpcDetails reads google.rpc.Status and what is in it.
+// rpcDetails decodes a google.rpc.Status and its details.
 func rpcDetails(t testing.TB, marshalled []byte) (*errdetails.ErrorInfo, *errdetails.RetryInfo) {
 	t.Helper()
 	var s status.Status
@@ -56,7 +56,7 @@ func rpcDetails(t testing.TB, marshalled []byte) (*errdetails.ErrorInfo, *errdet
 	return info, retry
 }
 
-// checkGRPC checks the status that all of gRPC's protocols have.
+// checkGRPC checks the status that gRPC and gRPC-Web have in common.
 func checkGRPC(t *testing.T, get func(name string) string) {
 	t.Helper()
 	if got := get("grpc-status"); got != "14" {
@@ -98,8 +98,8 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-// TestGRPCMessage: what isn't printable ASCII is percent-encoded, so that the header
-// is one, and comes out as it was.
+// TestGRPCMessage: everything but printable ASCII is percent-encoded, so that the header is valid
+// and decodes to the original message.
 func TestGRPCMessage(t *testing.T) {
 	n := notice()
 	n.Message = "100 % – Zürich 家"
@@ -110,7 +110,7 @@ func TestGRPCMessage(t *testing.T) {
 	}
 }
 
-// unframe takes a frame apart that must be the whole body.
+// unframe splits a body that must be a single frame.
 func unframe(t *testing.T, body string) (flags byte, payload string) {
 	t.Helper()
 	const head = 5
@@ -120,7 +120,7 @@ func unframe(t *testing.T, body string) (flags byte, payload string) {
 	return body[0], body[head:]
 }
 
-// trailers reads those of gRPC-Web, whose names have no capitals.
+// trailers parses the trailers of gRPC-Web, whose names are in lower case.
 func trailers(t *testing.T, payload string) func(name string) string {
 	t.Helper()
 	all := map[string]string{}
@@ -137,7 +137,7 @@ func trailers(t *testing.T, payload string) func(name string) string {
 	return func(name string) string { return all[name] }
 }
 
-// TestGRPCWeb: the trailers are in the body, and base64 where the client wants that.
+// TestGRPCWeb: the trailers are in the body, in base64 if the client wants that.
 func TestGRPCWeb(t *testing.T) {
 	for contentType, format := range map[string]represent.Format{
 		"application/grpc-web": represent.GRPCWeb, "application/grpc-web+proto": represent.GRPCWeb,
@@ -162,7 +162,7 @@ func TestGRPCWeb(t *testing.T) {
 	}
 }
 
-// checkConnect checks an error of Connect's.
+// checkConnect checks a Connect error.
 func checkConnect(t *testing.T, e connectError) {
 	t.Helper()
 	if e.Code != "unavailable" || e.Message != rpcDetail {
@@ -180,7 +180,7 @@ func checkConnect(t *testing.T, e connectError) {
 	}
 }
 
-// strictly reads JSON that has no other members than those of v.
+// strictly decodes JSON that has no members but those of v.
 func strictly(t *testing.T, text string, v any) {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(text))
@@ -190,8 +190,8 @@ func strictly(t *testing.T, text string, v any) {
 	}
 }
 
-// TestConnect: a unary call fails with the status and the code that mean unavailable,
-// in JSON whatever the call was in.
+// TestConnect: a unary call fails with the status and the code for unavailable, in JSON whatever
+// the encoding of the call.
 func TestConnect(t *testing.T) {
 	for _, contentType := range []string{"application/proto", "application/json", ""} {
 		code, h, body := call(t, represent.Connect, contentType)

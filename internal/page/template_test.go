@@ -14,7 +14,7 @@ const everyField = `<!doctype html><html lang="{{.Lang}}" dir="{{.Dir}}"><title>
 	`<p data-poll="{{.Poll}}">{{.Status}} {{.Cause}} {{.Fate}} {{.Reference}} {{.RetryAfter}} {{.Service}} {{.Message}}` +
 	`{{range .Links}}<a href="{{.URL}}">{{.Label}}</a>{{end}}{{if eq .Fate "not_sent"}} safe{{end}}`
 
-// withTemplate is the page of an owner who has one.
+// withTemplate returns a page with this template.
 func withTemplate(t testing.TB, text string) (*Page, error) {
 	t.Helper()
 	o := options()
@@ -22,8 +22,8 @@ func withTemplate(t testing.TB, text string) (*Page, error) {
 	return New(o)
 }
 
-// TestTemplate: an owner's template has every field that is promised, escaped, in
-// the visitor's language, and what it loads is the owner's business.
+// TestTemplate: a template has every documented field, escaped, in the visitor's language, and no
+// policy restricts what it loads.
 func TestTemplate(t *testing.T) {
 	p, err := withTemplate(t, everyField)
 	if err != nil {
@@ -61,8 +61,7 @@ func TestTemplateOtherFormats(t *testing.T) {
 	}
 }
 
-// TestTemplateErrors: what is wrong with a template, in whatever branch, shows when
-// the config is loaded.
+// TestTemplateErrors: mistakes in any branch of a template show when the config is loaded.
 func TestTemplateErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                    "must not be empty",
@@ -87,8 +86,8 @@ func TestTemplateErrors(t *testing.T) {
 	}
 }
 
-// TestTemplateFallback: a template that fails only in the outage, after it has
-// written half a page, is replaced by the built-in page and reported.
+// TestTemplateFallback: if a template fails during an outage, after half a page, the client gets
+// the built-in page instead and the error is returned.
 func TestTemplateFallback(t *testing.T) {
 	p, err := withTemplate(t, `half a page {{if eq .Cause "dns_error"}}{{index .Links 99}}{{end}}`)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// TestText: lines for people, the first of which is for grep.
+// TestText: the text has lines for people, and the first one for grep.
 func TestText(t *testing.T) {
 	got := answer(t, "POST", represent.Text, notice()).Body.String()
 	want := `no healthy upstream
@@ -43,8 +43,8 @@ Try again in 1 second.
 	}
 }
 
-// rendered is Markdown as HTML, with the extensions that most readers know, but for
-// the one that makes links of bare addresses: those show where they lead.
+// rendered returns Markdown as HTML, with the usual extensions. The one that turns bare addresses
+// into links is left out: such links show where they lead.
 func rendered(t testing.TB, markdown string) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -54,7 +54,7 @@ func rendered(t testing.TB, markdown string) string {
 	return b.String()
 }
 
-// markdown is the answer for agents, with every text in it that isn't ours.
+// markdown returns the response with these texts.
 func markdown(t testing.TB, service, message, reference, label string) string {
 	t.Helper()
 	p := newPage(t, Options{Service: service, Message: message, Links: []Link{{label, "https://example.com/a_(b)?c=1&d=2"}}})
@@ -63,7 +63,7 @@ func markdown(t testing.TB, service, message, reference, label string) string {
 	return p.respond(t, ask("POST"), represent.Markdown, n).Body.String()
 }
 
-// TestMarkdown: agents and those who read what agents pass on see the same facts.
+// TestMarkdown: the Markdown has the same facts as the other formats.
 func TestMarkdown(t *testing.T) {
 	d := parse(t, rendered(t, markdown(t, "example.com", "Back *soon*.", "7QX4-M2KD", "Status_page_")))
 	if got := read(d.only(t, "h1")); got != "No healthy upstream" {
@@ -85,8 +85,7 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
-// TestMarkdownStaysText: a name, a message or a label is text, whatever it means in
-// Markdown.
+// TestMarkdownStaysText: a name, a message or a label stays text, whatever Markdown it contains.
 func TestMarkdownStaysText(t *testing.T) {
 	want := outline(rendered(t, markdown(t, "a", "a", "a", "a")))
 	for _, bad := range append([]string{
@@ -105,8 +104,8 @@ func TestMarkdownStaysText(t *testing.T) {
 	}
 }
 
-// TestEvents: an EventSource is sent no event, and connects again when another try
-// makes sense, a little spread.
+// TestEvents: an EventSource gets no event, and reconnects when it makes sense, at slightly
+// different times.
 func TestEvents(t *testing.T) {
 	for after, least := range map[int]int{0: 5000, 1: 1000, 8: 8000, 3600: 3600000} {
 		n := notice()

@@ -79,8 +79,8 @@ func TestChooseConnect(t *testing.T) {
 	}
 }
 
-// TestWantsEvents: an EventSource asks for events with GET; a request that only takes
-// them along with anything else does not say so.
+// TestWantsEvents: an EventSource names event streams in a GET; a request that accepts anything
+// is not one.
 func TestWantsEvents(t *testing.T) {
 	for _, c := range []struct {
 		method, accept string

@@ -20,7 +20,7 @@ func request(headers ...string) *http.Request {
 
 const chromiumNavigation = "text/html,application/xhtml+xml,application/xml;q=0.9,image/jxl,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7"
 
-// TestChooseBrowser has what browsers send, those of Chromium as measured.
+// TestChooseBrowser has what browsers send; the headers of Chromium were recorded.
 func TestChooseBrowser(t *testing.T) {
 	const chromiumImage = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 	for _, c := range []struct {
@@ -71,7 +71,7 @@ func TestChooseBrowser(t *testing.T) {
 	}
 }
 
-// TestChooseProgram has what clients without a person behind them send.
+// TestChooseProgram has what programs send.
 func TestChooseProgram(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -99,8 +99,7 @@ func TestChooseProgram(t *testing.T) {
 	}
 }
 
-// TestChooseAccept: the quality decides, then how closely a type is named, then what
-// is of most use.
+// TestChooseAccept: the quality decides, then whether a type is named, then the order of formats.
 func TestChooseAccept(t *testing.T) {
 	for accept, want := range map[string]Format{
 		"application/problem+json":                           Problem,
@@ -150,8 +149,8 @@ func TestChooseAccept(t *testing.T) {
 	}
 }
 
-// TestChooseXMLAndMarkdown: they are for those who ask for them, under any of their
-// names, and for nobody else.
+// TestChooseXMLAndMarkdown: only clients that name XML or Markdown, by any of their names, get
+// them.
 func TestChooseXMLAndMarkdown(t *testing.T) {
 	for accept, want := range map[string]Format{
 		"application/problem+xml":                                           XML,
@@ -185,7 +184,7 @@ func TestChooseSeveralLines(t *testing.T) {
 	check(t, request("Connection", "keep-alive", "Connection", "Upgrade", "Upgrade", "websocket"), Bare)
 }
 
-// TestChooseExtendedConnect: a WebSocket over HTTP/2 or 3 is one, too.
+// TestChooseExtendedConnect: a WebSocket over HTTP/2 or HTTP/3 is recognised, too.
 func TestChooseExtendedConnect(t *testing.T) {
 	h2 := httptest.NewRequest(http.MethodConnect, "/chat", nil)
 	h2.ProtoMajor, h2.Proto = 2, "HTTP/2.0"
@@ -201,8 +200,7 @@ func TestChooseExtendedConnect(t *testing.T) {
 	check(t, plain, Text)
 }
 
-// TestChooseHostile: what is beyond the bounds is as good as not there, and
-// costs next to nothing.
+// TestChooseHostile: what is beyond the limits is ignored, and costs next to nothing.
 func TestChooseHostile(t *testing.T) {
 	ranges := strings.Repeat("a/b;q=0.1,", 4000)
 	check(t, request("Accept", "text/html,"+ranges), HTML)
@@ -238,8 +236,8 @@ func check(t *testing.T, r *http.Request, want Format) {
 // remote are the formats of remote calls.
 var remote = []Format{GRPC, GRPCWeb, GRPCWebText, Connect, ConnectStream}
 
-// FuzzChoose: whatever a client says, it gets one of the formats, the same each time,
-// and that of a remote call only if it says that it makes one.
+// FuzzChoose: every request gets one of the formats, always the same, and that of a remote
+// procedure call only if it says that it is one.
 func FuzzChoose(f *testing.F) {
 	f.Add("GET", chromiumNavigation, "document", "navigate", "", "", "", "", "")
 	f.Add("POST", "*/*;q=0,\"", "empty", "cors", "prefetch", "application/json", "websocket", "", "")

@@ -13,8 +13,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// FuzzPage: whatever a text is that upstreams, sources or operators chose, the page has
-// the same elements and attributes.
+// FuzzPage: whatever text comes from upstreams, sources or operators, the page has the same
+// elements and attributes.
 func FuzzPage(f *testing.F) {
 	for _, text := range []string{
 		"plain", "", `<script>alert(1)</script>`, `" onmouseover="alert(1)`, `javascript:alert(1)`, `</code></title></style>`, "\x00\x1b[2J\r\n", "\xff\u202e{{.Title}}", "a#b/c?d&amp;",
@@ -30,7 +30,7 @@ func FuzzPage(f *testing.F) {
 	})
 }
 
-// harmless is a text that is there where another is.
+// harmless returns a harmless text in place of a text, and none in place of none.
 func harmless(text string) string {
 	if text == "" {
 		return ""
@@ -38,7 +38,7 @@ func harmless(text string) string {
 	return "a"
 }
 
-// page has these texts in every place.
+// page is a page that shows these texts in every place.
 func page(t *testing.T, name, address, detail, message, history string) string {
 	t.Helper()
 	return render(t, pool.Status{

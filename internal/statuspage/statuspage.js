@@ -1,4 +1,4 @@
-// Shows the pools as they are now, in place, and tells what a pool has become.
+// Keeps the page up to date in place, and announces when the state of a pool changes.
 {
 const main = document.querySelector("main")
 const at = document.querySelector("#at")
@@ -10,9 +10,9 @@ const say = words => {
 	if (status.textContent !== words) status.textContent = words
 }
 
-// Makes what is shown like what came, and touches only what differs: so focus,
-// scrolling and a selection stay where they are. An element with an ID is the
-// same one wherever it stands among its siblings.
+// Makes the shown element like the new one, and touches only what differs, so that
+// focus, scrolling and selection stay as they are. An element with an ID stays the
+// same one if it moves among its siblings.
 const update = (shown, came) => {
 	for (const {name} of [...shown.attributes]) {
 		if (!came.hasAttribute(name)) shown.removeAttribute(name)
@@ -40,7 +40,7 @@ const update = (shown, came) => {
 	}
 }
 
-// What has become of the pools, in words; nothing if all are as they were.
+// Describes which pools have changed their state; empty if none has.
 const changes = came => {
 	const states = root => new Map([...root.querySelectorAll("section")].map(s => [s.dataset.name, s.dataset.state]))
 	const before = states(main), after = states(came), words = []

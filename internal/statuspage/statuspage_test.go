@@ -34,7 +34,8 @@ func render(t *testing.T, found ...pool.Status) string {
 	return b.String()
 }
 
-// wantParts fails the test unless text has every part, and none that begins with a minus sign.
+// wantParts checks that text contains every part, except those with a minus sign before
+// them, which it must not contain.
 func wantParts(t *testing.T, text string, parts ...string) {
 	t.Helper()
 	for _, part := range parts {
@@ -45,7 +46,7 @@ func wantParts(t *testing.T, text string, parts ...string) {
 	}
 }
 
-// upstream is one that is healthy, but for a change.
+// upstream is a healthy upstream, with a change.
 func upstream(change func(*pool.UpstreamStatus)) pool.UpstreamStatus {
 	u := pool.UpstreamStatus{
 		Address: "10.0.0.1:8080", Tier: "primary", State: "healthy", Since: tonight.Add(-90 * time.Second),
@@ -116,7 +117,7 @@ func TestPools(t *testing.T) {
 	}
 }
 
-// TestEscapes: nothing from outside is markup, wherever it stands.
+// TestEscapes: text from outside never becomes markup.
 func TestEscapes(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>'`
 	page := render(t,
@@ -134,8 +135,8 @@ func TestEscapes(t *testing.T) {
 	wantParts(t, page, "&lt;script&gt;alert(1)&lt;/script&gt;")
 }
 
-// TestManyUpstreams: of a big pool, those with a problem are shown, and as
-// many others as anyone looks at.
+// TestManyUpstreams: of a big pool, the page shows those with a problem first, and counts
+// the rest.
 func TestManyUpstreams(t *testing.T) {
 	big := pool.Status{Name: "big", State: pool.Degraded, Healthy: 9997, Total: 10000}
 	for i := range big.Total {
@@ -178,8 +179,9 @@ func TestHistory(t *testing.T) {
 
 // TestIDs: whatever the pools are called, no two elements have the same ID.
 func TestIDs(t *testing.T) {
-	var found []pool.Status
-	for _, name := range []string{"at", "pool", "to", "name", "to/at", "name/at", "at/10.0.0.1:8080", "pool-at", ""} {
+	names := []string{"at", "pool", "to", "name", "to/at", "name/at", "at/10.0.0.1:8080", "pool-at", ""}
+	found := make([]pool.Status, 0, len(names))
+	for _, name := range names {
 		found = append(found, pool.Status{Name: name, Upstreams: []pool.UpstreamStatus{upstream(nil)}})
 	}
 	seen := make(map[string]bool)
@@ -197,7 +199,7 @@ type goneClient struct{ http.ResponseWriter }
 
 func (goneClient) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
-// TestGoneClient: that a client leaves is no error of the handler.
+// TestGoneClient: it is not an error of the handler if a client leaves.
 func TestGoneClient(t *testing.T) {
 	for _, accept := range []string{"text/html", "application/json"} {
 		r := httptest.NewRequest(http.MethodGet, "/status", nil)
@@ -219,7 +221,7 @@ func get(t *testing.T, method string, headers ...string) (*httptest.ResponseReco
 	return w, new(Handler).ServeHTTP(w, r, nil)
 }
 
-// TestFormats: people get the page, and programs what the admin API says.
+// TestFormats: people get the page, and programs the JSON of the admin API.
 func TestFormats(t *testing.T) {
 	const html, jsn = "text/html; charset=utf-8", "application/json"
 	for accept, want := range map[string]string{
@@ -262,7 +264,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// TestPolicy: the policy allows what the page has, whatever it shows, and
+// TestPolicy: the policy allows the style and the script of the page, whatever it shows, and
 // nothing else.
 func TestPolicy(t *testing.T) {
 	page := render(t, pool.Status{Name: "shop", Upstreams: []pool.UpstreamStatus{upstream(nil)}})

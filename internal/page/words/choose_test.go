@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// chooser is a Chooser of tags that are known.
+// chooser returns a Chooser among these tags.
 type chooser struct {
 	*Chooser
 	tags []string
@@ -17,7 +17,7 @@ type chooser struct {
 
 func newChooser(tags []string) chooser { return chooser{NewChooser(tags), tags} }
 
-// check fails unless the values of Accept-Language lead to a language.
+// check fails unless these values of Accept-Language lead to the language.
 func check(t *testing.T, c chooser, want string, values ...string) {
 	t.Helper()
 	if got := c.tags[c.Choose(values)]; got != want {
@@ -25,8 +25,7 @@ func check(t *testing.T, c chooser, want string, values ...string) {
 	}
 }
 
-// TestChoose: visitors get the best of what they ask for, whatever code or region
-// they have for it.
+// TestChoose: visitors get the best match, whatever code or region they ask with.
 func TestChoose(t *testing.T) {
 	c := newChooser(Tags)
 	for header, want := range map[string]string{
@@ -83,7 +82,7 @@ func TestChooseOfFew(t *testing.T) {
 	check(t, newChooser([]string{"fr"}), "fr", "de")
 }
 
-// TestChooseHostile: of a header that is too long, the first ranges count.
+// TestChooseHostile: only the first ranges of a very long header count.
 func TestChooseHostile(t *testing.T) {
 	c := newChooser(Tags)
 	ranges := strings.Repeat("ja;q=0.1,", 4000)
@@ -99,8 +98,8 @@ func TestChooseHostile(t *testing.T) {
 	check(t, c, "fr", append([]string{"fr"}, slices.Repeat([]string{"ja;q=0.1"}, 4000)...)...)
 }
 
-// TestChooseBound: a header is read up to the bound, and a range that is across it
-// is not taken for another: "fi" of "fil" is Finnish.
+// TestChooseBound: a header is read up to the limit, and a range that crosses it is not taken for
+// another: "fil" cut to "fi" would be Finnish.
 func TestChooseBound(t *testing.T) {
 	c := newChooser(Tags)
 	check(t, c, "fil", strings.Repeat(" ", maxHeader-3)+"fil")
@@ -108,8 +107,7 @@ func TestChooseBound(t *testing.T) {
 	check(t, c, "ja", "ja;q=0.5,"+strings.Repeat(" ", maxHeader-len("ja;q=0.5,fi"))+"fil")
 }
 
-// TestChooseRepeated: a header that came before costs no allocation, be it as long
-// as it may.
+// TestChooseRepeated: a header that was seen before costs no allocation, whatever its length.
 func TestChooseRepeated(t *testing.T) {
 	c := newChooser(Tags)
 	for _, header := range []string{
@@ -122,8 +120,7 @@ func TestChooseRepeated(t *testing.T) {
 	}
 }
 
-// TestChooseKeepsLittle: of a header that is too long, what is kept is as little as
-// what is read.
+// TestChooseKeepsLittle: no more of a long header is kept than is read.
 func TestChooseKeepsLittle(t *testing.T) {
 	c := newChooser(Tags)
 	before := heap()
@@ -145,8 +142,7 @@ func heap() uint64 {
 	return stats.HeapAlloc
 }
 
-// distinct returns headers, of which each differs from all others, and the
-// languages to choose for them.
+// distinct returns headers that all differ, and the languages to choose for them.
 func distinct(n int) (headers, want []string) {
 	for i := range n {
 		tag := Tags[i%len(Tags)]
@@ -156,8 +152,8 @@ func distinct(n int) (headers, want []string) {
 	return headers, want
 }
 
-// TestChooseSharedPlace: there are more headers than places for choices, and none
-// gets what was chosen for another.
+// TestChooseSharedPlace: with more headers than places in the cache, none gets the choice of
+// another.
 func TestChooseSharedPlace(t *testing.T) {
 	c := newChooser(Tags)
 	headers, want := distinct(6 * recentChoices)
@@ -185,8 +181,8 @@ func TestChooseConcurrent(t *testing.T) {
 	group.Wait()
 }
 
-// FuzzChoose: whatever comes, one of the languages is chosen, always the same, and
-// not by what others asked for before.
+// FuzzChoose: every header leads to one of the languages, always the same, whatever others asked
+// for before.
 func FuzzChoose(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"de-AT,de;q=0.9,en;q=0.8", ""},

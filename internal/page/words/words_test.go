@@ -17,8 +17,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// TestTags: the languages are these. A file more or less in the folder is one
-// that visitors get, or miss.
+// TestTags: the languages are these: every file in the folder is one that visitors can get.
 func TestTags(t *testing.T) {
 	want := strings.Fields("en es pt-BR pt-PT fr de it nl ru uk pl cs sk hu ro bg hr sr sl el tr ar fa he" +
 		" ur hi bn ta te mr th vi id ms fil zh-CN zh-TW ja ko sv da nb fi et lv lt sw ca")
@@ -43,7 +42,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestOf: what a caller does to the words that it got, nobody else sees.
+// TestOf: a caller that changes its words changes nobody else's.
 func TestOf(t *testing.T) {
 	clear(Of(English))
 	if len(Of(English)) == 0 {
@@ -51,8 +50,8 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// TestFiles: each file has the keys that the English one has, each once, and tells
-// translators whether a person has read it and what was decided.
+// TestFiles: each file has the keys of the English one, each once, and says whether a person has
+// reviewed it and what was decided.
 func TestFiles(t *testing.T) {
 	want := append(slices.Collect(maps.Keys(Of(English))), "status", "note")
 	slices.Sort(want)
@@ -77,8 +76,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// decode reads a file strictly: json.Unmarshal lets a key stand twice, and makes
-// something up for bytes that are no characters.
+// decode reads a file strictly: json.Unmarshal accepts duplicate keys, and replaces invalid
+// UTF-8.
 func decode(text []byte) (Words, error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("not UTF-8")
@@ -111,7 +110,7 @@ func decode(text []byte) (Words, error) {
 	return w, nil
 }
 
-// TestDecode: the strict reading is one.
+// TestDecode: decode is strict.
 func TestDecode(t *testing.T) {
 	for text, fine := range map[string]bool{
 		`{"a": "b", "c": ""}`:  true,
@@ -131,8 +130,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// every fails with each fault that a check finds, for which it returns what is
-// wrong with a sentence, or "".
+// every runs a check on every sentence. The check returns what is wrong with it, or "".
 func every(t *testing.T, fault func(tag, key, sentence string) string) {
 	t.Helper()
 	for _, tag := range Tags {
@@ -164,13 +162,12 @@ func TestPlaceholders(t *testing.T) {
 	})
 }
 
-// bare is a sentence without its placeholders.
+// bare returns a sentence without its placeholders.
 func bare(sentence string) string {
 	return strings.NewReplacer(Number, "", Time, "").Replace(sentence)
 }
 
-// TestTypography: no sentence shouts, or looks typed in haste, or could be taken
-// for HTML where it is put into a page.
+// TestTypography: no sentence shouts, has sloppy typography, or could be taken for HTML.
 func TestTypography(t *testing.T) {
 	every(t, func(_, _, sentence string) string {
 		switch {
@@ -205,14 +202,14 @@ func spacesInARow(sentence string) bool {
 	return false
 }
 
-// ends has what sentences end with in the languages where it is no full stop. Thai
-// puts a space between sentences and nothing behind the last.
+// ends has what sentences end with in languages that do not use a full stop. Thai has a space
+// between sentences and nothing after the last.
 var ends = map[string]string{
 	"bn": "।", "hi": "।", "ur": "۔", "ja": "。", "zh-CN": "。", "zh-TW": "。", "th": "",
 }
 
-// TestEnds: sentences end as sentences do in the language, and the title and
-// labels without a mark, as in English.
+// TestEnds: sentences end with the mark of their language; the title and labels have none, as in
+// English.
 func TestEnds(t *testing.T) {
 	english := Of(English)
 	every(t, func(tag, key, sentence string) string {
@@ -234,7 +231,7 @@ func TestEnds(t *testing.T) {
 	})
 }
 
-// scripts has the letters of the scripts that the languages are written in.
+// scripts are the letters of each script that the languages are written in.
 var scripts = map[string][]*unicode.RangeTable{
 	"Arab": {unicode.Arabic},
 	"Beng": {unicode.Bengali},
@@ -279,8 +276,8 @@ func TestScript(t *testing.T) {
 
 func notLetter(r rune) bool { return !unicode.IsLetter(r) }
 
-// count counts the letters of a word inside and outside of a script. Letters that
-// scripts share, as ー and ʼ, are neither.
+// count counts the letters of a word inside and outside a script. Letters that scripts share, such
+// as ー and ʼ, count as neither.
 func count(word string, script []*unicode.RangeTable) (inside, outside int) {
 	for _, r := range word {
 		switch {
@@ -294,7 +291,7 @@ func count(word string, script []*unicode.RangeTable) (inside, outside int) {
 	return inside, outside
 }
 
-// isDense tells whether few characters of a language say as much as many letters.
+// isDense reports whether a language needs few characters for what takes many letters elsewhere.
 func isDense(tag string) bool {
 	switch script(tag) {
 	case "Hans", "Hant", "Jpan", "Kore":
@@ -303,8 +300,8 @@ func isDense(tag string) bool {
 	return false
 }
 
-// TestChinese: neither kind of Chinese has characters of the other. The script of
-// both is the same for unicode.
+// TestChinese: neither kind of Chinese has characters of the other. To package unicode, both are
+// the same script.
 func TestChinese(t *testing.T) {
 	const (
 		simplified  = "这们时请网页问题错设备开关发务为会对来试单确认维护没"
@@ -334,8 +331,8 @@ func TestTranslated(t *testing.T) {
 	})
 }
 
-// TestLength: a sentence far shorter or longer than the English one has lost or
-// gained something. Of short labels, that can't be told in proportion.
+// TestLength: a sentence far shorter or longer than the English one has probably lost or gained
+// something. For short labels, the proportion says nothing.
 func TestLength(t *testing.T) {
 	english := Of(English)
 	every(t, func(tag, key, sentence string) string {
@@ -354,7 +351,7 @@ func TestLength(t *testing.T) {
 	})
 }
 
-// TestIsRightToLeft: of the languages, these four are written from the right.
+// TestIsRightToLeft: these four languages, and no others, are written from right to left.
 func TestIsRightToLeft(t *testing.T) {
 	want := []string{"ar", "fa", "he", "ur"}
 	for _, tag := range Tags {
@@ -364,8 +361,7 @@ func TestIsRightToLeft(t *testing.T) {
 	}
 }
 
-// TestCheck: an owner who writes a sentence for a key that isn't one, or forgets
-// what must be in it, is told so.
+// TestCheck: a sentence with an unknown key, or without its placeholder, is refused.
 func TestCheck(t *testing.T) {
 	const keys = "must be one of the keys back, long, moment, not_sent, open, planned, reason, reference," +
 		" resend, resume, retry, seconds, stop, title, unknown, until, watching, watching_form, got "
@@ -400,7 +396,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestTag: a language may be written as loosely as people write languages.
+// TestTag: a language may be written in any of the ways that people use.
 func TestTag(t *testing.T) {
 	written := map[string]string{
 		"de": "de", "DE-de": "de", "de_AT": "de", "en-US": "en",
@@ -419,8 +415,8 @@ func TestTag(t *testing.T) {
 	}
 }
 
-// TestTagOfNone: a language that there is not is an error, even if CLDR knows one
-// that its speakers can read, and the error tells what there is.
+// TestTagOfNone: a language without a translation is an error, even if CLDR knows one that its
+// speakers can read, and the error lists those there are.
 func TestTagOfNone(t *testing.T) {
 	for _, written := range []string{
 		"xx", "klingon", "german", "", "*", "de,fr", "de;q=0.5", "x-private",
