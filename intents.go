@@ -113,3 +113,10 @@ func (a *App) Order(ctx context.Context, order intent.Intent, on bool) (stored b
 	a.intents.heed()
 	return a.intents.Settle(ctx)
 }
+
+// Drained reports whether an upstream of a pool is drained, even if it is not in the
+// pool now.
+func (a *App) Drained(poolName, address string) bool {
+	drained, _ := a.intents.Of(poolName)
+	return drained[address]
+}

@@ -288,6 +288,7 @@ func TestBadOrders(t *testing.T) {
 		{"POST", drainPath("none", a.addr), "", 404, `no pool is named \"none\"`},
 		{"POST", drainPath("shop", "10.0.0.9:1"), "", 404, `pool shop has no upstream \"10.0.0.9:1\"`},
 		{"POST", drainPath("shop", "\"\n<x>"), "", 404, "has no upstream"},
+		{"DELETE", drainPath("shop", "10.0.0.9:1"), "", 404, `pool shop has no upstream \"10.0.0.9:1\"`},
 		{"POST", "shop/drain", "", 400, "upstream: must be given"},
 		{"PUT", drainPath("shop", a.addr), "", 405, "method PUT is not allowed"},
 		{"GET", "shop/maintenance", "", 405, "method GET is not allowed"},
@@ -314,5 +315,19 @@ func TestBadOrders(t *testing.T) {
 	}
 	if states, pool := s.statesOfShop(); pool != "up" || states[a.addr] != "healthy" {
 		t.Errorf("something was half done: %v %s", states, pool)
+	}
+}
+
+// TestUndrainGone checks that an upstream that left the pool while it was drained can be
+// undrained, once.
+func TestUndrainGone(t *testing.T) {
+	s, a, b := twoOf(t, "first")
+	s.order(http.MethodPost, drainPath("shop", a.addr), "")
+	if err := s.load("", fmt.Sprintf("healthpool %s {\nname shop\n}", b.addr)); err != nil {
+		t.Fatal(err)
+	}
+	s.says([]string{a.addr + " in shop is not drained, and is none of its upstreams now.\n"}, "undrain", "shop", a.addr)
+	if _, err := s.command("undrain", "shop", a.addr); err == nil || !strings.Contains(err.Error(), "has no upstream") {
+		t.Errorf("undrained again: %v", err)
 	}
 }

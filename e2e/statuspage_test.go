@@ -66,7 +66,7 @@ func TestStatusPageRefreshes(t *testing.T) {
 	b.do("narrow", chromedp.EmulateViewport(320, 480))
 	b.visitStatus(url)
 	b.eval(heedStatus)
-	b.eval(`(window.link = document.querySelector('nav a[href="#shop"]')).focus({preventScroll: true})`)
+	b.eval(`(window.link = document.querySelector('nav a[href="#pool-shop"]')).focus({preventScroll: true})`)
 	const top = statusShop + ".getBoundingClientRect().top"
 	b.eval(`(scrollTo(0, 300), window.top0 = ` + top + `, getSelection().selectAllChildren(` + statusShop + `.querySelector("code")))`)
 

@@ -51,6 +51,8 @@ func (AdminAPI) Routes() []caddy.AdminRoute {
 type running interface {
 	Pools() []pool.Status
 	Order(ctx context.Context, order intent.Intent, on bool) (stored bool)
+	// Drained reports whether an upstream is drained, even one that left the pool.
+	Drained(poolName, address string) bool
 }
 
 // app returns the app of the running config; nil if there is none.

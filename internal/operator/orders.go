@@ -63,21 +63,12 @@ func readDrain(r *http.Request, a running, p *pool.Status) (intent.Intent, error
 	}
 	known := slices.ContainsFunc(p.Upstreams, func(u pool.UpstreamStatus) bool { return u.Address == address })
 	if !known && r.Method == http.MethodDelete { // an upstream that is gone may still be drained
-		known = drainOnRecord(a, p.Name, address)
+		known = a.Drained(p.Name, address)
 	}
 	if !known {
 		return intent.Intent{}, apiError(http.StatusNotFound, "pool %s has no upstream %q", p.Name, address)
 	}
 	return intent.Intent{Pool: p.Name, Upstream: address, Since: time.Now().UTC()}, nil
-}
-
-// drainOnRecord reports whether an address is drained, whether or not it is in the pool
-// now. An app that cannot tell is taken to have a record.
-func drainOnRecord(a running, poolName, address string) bool {
-	records, ok := a.(interface {
-		Drained(poolName, address string) bool
-	})
-	return !ok || records.Drained(poolName, address)
 }
 
 // Closing is the body of an order to close a pool.
