@@ -25,12 +25,12 @@ import (
 
 // tell logs a request that failed behind this handler, and answers it. In handle_errors, the
 // failure is in the log already.
-func (n *NoHealthyUpstream) tell(x *exchange.Exchange, r *http.Request, f failure.Failure) error {
+func (n *NoHealthyUpstream) logAndAnswer(x *exchange.Exchange, r *http.Request, f failure.Failure) error {
 	if n.Pass {
-		o, _ := n.others.Failed(outageKey(&x.Record, f), f.Error.ID, time.Now())
+		o, _ := n.unlogged.Failed(outageKey(&x.Record, f), f.Error.ID, time.Now())
 		return n.answer(x.ResponseWriter, r, &x.Record, f, f.Error.ID, o.Since)
 	}
-	reference, since := n.log(r, &x.Record, f)
+	reference, since := n.logOutage(r, &x.Record, f)
 	return n.answer(x.ResponseWriter, r, &x.Record, f, reference, since)
 }
 
@@ -42,7 +42,7 @@ func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *
 		notice.Status = n.Status
 	}
 	p := rec.Pool()
-	setPlanned(&notice, rec)
+	setMaintenance(&notice, rec)
 	n.setRetry(&notice, p, rec.Admitted, since)
 	setPlaceholders(r, notice, p)
 	if n.Pass {
@@ -58,7 +58,7 @@ func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *
 	}
 	operator.CountResponse(notice.Cause, format, notice.Status)
 	if err := n.page.Respond(w, r, format, notice); err != nil {
-		n.templateFailed(err)
+		n.logTemplateFailure(err)
 	}
 	return nil
 }
@@ -78,10 +78,10 @@ func (n *NoHealthyUpstream) format(r *http.Request) represent.Format {
 }
 
 // templateFailed logs the error, at most once per window.
-func (n *NoHealthyUpstream) templateFailed(err error) {
+func (n *NoHealthyUpstream) logTemplateFailure(err error) {
 	const window = time.Minute
 	now := time.Now().UnixNano()
-	if last := n.toldOfTemplate.Load(); now-last > int64(window) && n.toldOfTemplate.CompareAndSwap(last, now) {
+	if last := n.templateLoggedAt.Load(); now-last > int64(window) && n.templateLoggedAt.CompareAndSwap(last, now) {
 		n.logger.Error("template failed; visitors get the built-in page", zap.String("template", n.Template), zap.Error(err))
 	}
 }
@@ -103,18 +103,18 @@ func (n *NoHealthyUpstream) setPoll(notice *page.Notice, r *http.Request, p *poo
 }
 
 // setPlanned sets what visitors are told about a pool in maintenance.
-func setPlanned(notice *page.Notice, rec *exchange.Record) {
-	if closed := closedTo(rec); closed != nil {
-		notice.Planned, notice.Message = true, closed.Message
-		if closed.Until.After(time.Now()) {
-			notice.Until = closed.Until
+func setMaintenance(notice *page.Notice, rec *exchange.Record) {
+	if maintenance := maintenanceFor(rec); maintenance != nil {
+		notice.Planned, notice.Message = true, maintenance.Message
+		if maintenance.Until.After(time.Now()) {
+			notice.Until = maintenance.Until
 		}
 	}
 }
 
 // closedTo returns the maintenance that kept a request from its pool, or nil if that was not
 // the reason.
-func closedTo(rec *exchange.Record) *intent.Intent {
+func maintenanceFor(rec *exchange.Record) *intent.Intent {
 	if p := rec.Pool(); p != nil && !rec.Admitted {
 		return p.Maintenance()
 	}
@@ -159,7 +159,7 @@ func setPlaceholders(r *http.Request, notice page.Notice, p *pool.Pool) {
 
 // log logs each outage once, with the reference that visitors get, and from then on only counts
 // the requests that failed.
-func (n *NoHealthyUpstream) log(r *http.Request, rec *exchange.Record, f failure.Failure) (reference string, since time.Time) {
+func (n *NoHealthyUpstream) logOutage(r *http.Request, rec *exchange.Record, f failure.Failure) (reference string, since time.Time) {
 	o, first := n.outages.Failed(outageKey(rec, f), f.Error.ID, time.Now())
 	if first {
 		upstream, _ := exchange.Replacer(r).GetString(exchange.HostPort)
@@ -233,22 +233,22 @@ func answerPoll(w http.ResponseWriter, up bool, after int) error {
 
 // admits reports whether p is in maintenance and lets the client of r through all the same.
 func admits(p *pool.Pool, r *http.Request) bool {
-	closed := p.Maintenance()
-	if closed == nil {
+	maintenance := p.Maintenance()
+	if maintenance == nil {
 		return false
 	}
 	client, err := exchange.Client(r)
-	return err == nil && closed.Admits(client)
+	return err == nil && maintenance.Admits(client)
 }
 
 // tryPoll sends the poll the way that requests take. That leads to the pool that the page is
 // about, or where there is none, to the upstream.
 func (n *NoHealthyUpstream) tryPoll(r *http.Request, token string, next caddyhttp.Handler) (up bool, after int) {
-	x := exchange.Watch(exchange.Unread(), r)
+	x := exchange.Watch(exchange.DiscardWriter(), r)
 	defer x.End()
 	x.Intercept(n.Intercept)
 	// Only the proxy itself can answer the page of a proxy without a pool.
-	x.Poll, x.Hurried = token != noPool, true
+	x.Poll, x.NoHold = token != noPool, true
 	f, down := failure.Of(x.Serve(next))
 	if x.Intercepted() {
 		f, down = x.Failure(), true
@@ -267,16 +267,16 @@ func (n *NoHealthyUpstream) tryPoll(r *http.Request, token string, next caddyhtt
 // pollAfter returns in how many seconds a page should ask again whose poll failed at the proxy.
 func (n *NoHealthyUpstream) pollAfter(rec *exchange.Record, f failure.Failure) int {
 	now, key := time.Now(), outageKey(rec, f)
-	return outage.PollAfter(now.Sub(n.outages.Since(key, n.others.Since(key, now))), 0)
+	return outage.PollAfter(now.Sub(n.outages.Since(key, n.unlogged.Since(key, now))), 0)
 }
 
 // outageKey identifies the outage in which a request failed. While a pool is down, all its
 // failures are one outage, whatever their causes.
 func outageKey(rec *exchange.Record, f failure.Failure) outage.Key {
-	key := outage.Key{Cause: f.Cause, Planned: closedTo(rec) != nil}
+	key := outage.Key{Cause: f.Cause, Planned: maintenanceFor(rec) != nil}
 	if p := rec.Pool(); p != nil {
 		key.Pool = p.Name
-		if down, at := p.Outage(); down {
+		if down, at := p.DownSince(); down {
 			key.Down, key.Cause = at, cause.DestinationUnavailable
 		}
 	}

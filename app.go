@@ -123,33 +123,33 @@ func (a *App) Pools() []pool.Status {
 // join returns the pool for the source u. Sources that are configured alike share
 // one, so that two sites with the same upstreams have one status and one queue.
 func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, sources []json.RawMessage) (*pool.Pool, error) {
-	whole := digest(*u, sources, proxy.Transport, hidden(proxy.Transport))
+	poolDigest := digest(*u, sources, proxy.Transport, runtimeSettings(proxy.Transport))
 	for _, j := range a.pools {
-		if j.digest == whole {
+		if j.digest == poolDigest {
 			return j.Pool, nil
 		}
 	}
-	name, err := a.name(u, whole)
+	name, err := a.poolName(u, poolDigest)
 	if err != nil {
 		return nil, err
 	}
-	r := recruiter{u: u, proxy: proxy}
-	members, err := r.fixed()
+	builder := memberBuilder{u: u, proxy: proxy}
+	members, err := builder.configured()
 	if err != nil {
 		return nil, err
 	}
-	o := u.options(name)
-	o.Token = pollToken(whole)
+	o := u.poolOptions(name)
+	o.Token = pollToken(poolDigest)
 	for i, s := range u.sources {
-		o.Sources = append(o.Sources, r.source(s, sources[i]))
+		o.Sources = append(o.Sources, builder.source(s, sources[i]))
 	}
-	first := ""
+	defaultName := ""
 	if u.Name == "" {
-		first = u.firstName()
+		defaultName = u.defaultName()
 	}
 	p := pool.New(o, members)
-	p.Intend(a.intents.Of(p.Name))
-	a.pools = append(a.pools, joined{p, whole, first})
+	p.Apply(a.intents.Of(p.Name))
+	a.pools = append(a.pools, joined{p, poolDigest, defaultName})
 	a.polls[o.Token] = p
 	return p, nil
 }
@@ -158,26 +158,26 @@ func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, sources 
 // called after, if the owner gave it no name.
 type joined struct {
 	*pool.Pool
-	digest, first string
+	digest, defaultName string
 }
 
 // name is the name of the pool for u. A name that the owner gave must not stand
 // for two things. One that we give is the first upstream's; where several begin
 // with the same, all are made to differ, whichever comes first.
-func (a *App) name(u *HealthPoolUpstreams, digest string) (string, error) {
+func (a *App) poolName(u *HealthPoolUpstreams, digest string) (string, error) {
 	name := u.Name
 	if name == "" {
-		name = u.firstName()
+		name = u.defaultName()
 	}
 	for _, j := range a.pools {
 		switch {
-		case j.Name != name && j.first != name:
-		case u.Name != "" && j.first == "":
+		case j.Name != name && j.defaultName != name:
+		case u.Name != "" && j.defaultName == "":
 			return "", fmt.Errorf("name: must be one pool's alone, but %q is configured in two ways", u.Name)
 		case u.Name != "":
 			a.rename(j)
 		default:
-			name = distinct(u.firstName(), digest)
+			name = withSuffix(u.defaultName(), digest)
 			a.rename(j)
 		}
 	}
@@ -187,23 +187,23 @@ func (a *App) name(u *HealthPoolUpstreams, digest string) (string, error) {
 // rename makes the name that we gave a pool differ from another's; one that its owner
 // gave stays.
 func (a *App) rename(j joined) {
-	if j.first == "" || j.Name != j.first {
+	if j.defaultName == "" || j.Name != j.defaultName {
 		return
 	}
-	j.Name = distinct(j.first, j.digest)
-	j.Intend(a.intents.Of(j.Name))
+	j.Name = withSuffix(j.defaultName, j.digest)
+	j.Apply(a.intents.Of(j.Name))
 	a.logger.Info("pools begin with the same upstream, or have its name; give each a name", zap.String("pool", j.Name))
 }
 
 // distinct makes a name differ by what the pool is made from, so that it is the
 // same after a reload.
-func distinct(name, digest string) string {
+func withSuffix(name, digest string) string {
 	const enough = 6
 	return name + "-" + digest[:enough]
 }
 
 // options are what the pool is told of the configuration.
-func (u *HealthPoolUpstreams) options(name string) pool.Options {
+func (u *HealthPoolUpstreams) poolOptions(name string) pool.Options {
 	policy := u.Policy()
 	policy.Ejection = time.Duration(u.FailDuration)
 	return pool.Options{

@@ -22,7 +22,7 @@ func registerDirectives() {
 	httpcaddyfile.RegisterGlobalOption("healthpool", parseGlobal)
 	httpcaddyfile.RegisterHandlerDirective("no_healthy_upstream", parseNoHealthyUpstream)
 	httpcaddyfile.RegisterDirectiveOrder("no_healthy_upstream", httpcaddyfile.After, "intercept")
-	httpcaddyfile.RegisterDirective("healthpool", parseShort)
+	httpcaddyfile.RegisterDirective("healthpool", parseShortForm)
 	httpcaddyfile.RegisterDirectiveOrder("healthpool", httpcaddyfile.After, "reverse_proxy")
 	httpcaddyfile.RegisterHandlerDirective("healthpool_status", statuspage.Parse)
 	httpcaddyfile.RegisterDirectiveOrder("healthpool_status", httpcaddyfile.Before, "respond")

@@ -115,7 +115,7 @@ type HealthPoolUpstreams struct {
 	proxy   *reverseproxy.Handler
 	sources []pool.CaddySource
 	// ranked is whether the policy wants only the best, in order.
-	ranked bool
+	healthAware bool
 }
 
 // PoolUpstream is one upstream of a pool.
@@ -163,7 +163,7 @@ func (u *HealthPoolUpstreams) Provision(ctx caddy.Context) error {
 	if err := refuseCoreChecks(proxy); err != nil {
 		return err
 	}
-	written := u.SourcesRaw // loading takes them away
+	raw := u.SourcesRaw // loading takes them away
 	if err := u.loadSources(ctx); err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (u *HealthPoolUpstreams) Provision(ctx caddy.Context) error {
 		return err
 	}
 	u.proxy = proxy
-	u.pool, err = app.join(u, proxy, written)
+	u.pool, err = app.join(u, proxy, raw)
 	return err
 }
 
@@ -246,12 +246,12 @@ func (u *HealthPoolUpstreams) Validate() error {
 }
 
 // validate checks the options of one upstream.
-func (up PoolUpstream) validate(whole check.Spec) error {
+func (up PoolUpstream) validate(poolSpec check.Spec) error {
 	var checked, weight error
 	if up.Weight != 0 {
 		weight = option.Within("weight", up.Weight, 1, maxWeight)
 	}
-	if own := up.spec(whole); !reflect.DeepEqual(own, whole) {
+	if own := up.spec(poolSpec); !reflect.DeepEqual(own, poolSpec) {
 		checked = own.Validate()
 	}
 	if err := errors.Join(
@@ -265,14 +265,14 @@ func (up PoolUpstream) validate(whole check.Spec) error {
 }
 
 // spec is how this upstream is checked.
-func (up PoolUpstream) spec(whole check.Spec) check.Spec {
+func (up PoolUpstream) spec(spec check.Spec) check.Spec {
 	if up.HealthURI != "" {
-		whole = whole.WithURI(up.HealthURI)
+		spec = spec.WithURI(up.HealthURI)
 	}
 	if up.HealthPort != 0 || up.HealthUpstream != "" {
-		whole.HealthPort, whole.HealthUpstream = up.HealthPort, up.HealthUpstream
+		spec.HealthPort, spec.HealthUpstream = up.HealthPort, up.HealthUpstream
 	}
-	return whole
+	return spec
 }
 
 // GetUpstreams returns the upstreams that r may be given now; with the
@@ -286,9 +286,9 @@ func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Ups
 	switch {
 	case rec.Poll, !rec.Admitted && u.pool.Maintenance() != nil:
 		return nil, nil
-	case u.ranked:
+	case u.healthAware:
 		best, second := u.pool.Pick(r.Context(), &rec.Request)
-		if !u.refuses() {
+		if !u.coreMayReject() {
 			second = nil
 		}
 		return rec.Offer(best, second), nil
@@ -303,7 +303,7 @@ func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Ups
 
 // refuses reports whether reverse_proxy itself may have something against the best
 // upstream. If not, another would only cost: it looks each up under a lock of all.
-func (u *HealthPoolUpstreams) refuses() bool {
+func (u *HealthPoolUpstreams) coreMayReject() bool {
 	checks := u.proxy.HealthChecks
 	return u.proxy.CB != nil || checks != nil && checks.Passive != nil
 }

@@ -21,13 +21,13 @@ type intents struct {
 	name string // of the storage
 
 	// mu keeps an older state of things from coming after a newer one.
-	mu     sync.Mutex
-	failed bool
-	spoilt []string // what the log has been told of
+	mu      sync.Mutex
+	failed  bool
+	corrupt []string // what the log has been told of
 }
 
 // books has what is known of each storage, across reloads.
-var books = caddy.NewUsagePool()
+var replicas = caddy.NewUsagePool()
 
 // newIntents reads what is in the storage, if this process has not yet: an upstream
 // that was drained must not be given requests until a first look.
@@ -35,17 +35,17 @@ func newIntents(a *App, storage certmagic.Storage) *intents {
 	if storage == nil { // outside of a whole config
 		storage = caddy.DefaultStorage
 	}
-	name := nameOf(storage)
-	book, _ := books.LoadOrStore(name, new(intent.Book))
+	name := storageName(storage)
+	replica, _ := replicas.LoadOrStore(name, new(intent.Replica))
 	i := &intents{app: a, name: name}
 	i.Syncer = intent.Syncer{
-		Book: book.(*intent.Book), Storage: storage, Interval: time.Duration(*a.SyncInterval), OnSync: i.synced,
+		Replica: replica.(*intent.Replica), Storage: storage, Interval: time.Duration(*a.SyncInterval), OnSync: i.onSync,
 	}
 	if !i.Loaded() {
-		const patience = 2 * time.Second
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		const timeout = 2 * time.Second
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
-		i.tell(i.Sync(ctx, storage))
+		i.reportSync(i.Sync(ctx, storage))
 	}
 	return i
 }
@@ -53,7 +53,7 @@ func newIntents(a *App, storage certmagic.Storage) *intents {
 // nameOf is by what a storage is known again after a reload. One that has no name goes
 // by its type: what else it is made of is in use, may be secret, and is another each
 // time.
-func nameOf(storage certmagic.Storage) string {
+func storageName(storage certmagic.Storage) string {
 	if named, ok := storage.(fmt.Stringer); ok {
 		return named.String()
 	}
@@ -63,20 +63,20 @@ func nameOf(storage certmagic.Storage) string {
 // release lets go of what is known; a half-made app has nothing.
 func (i *intents) release() {
 	if i != nil {
-		_, _ = books.Delete(i.name)
+		_, _ = replicas.Delete(i.name)
 	}
 }
 
-func (i *intents) synced(err error) {
+func (i *intents) onSync(err error) {
 	i.mu.Lock()
-	i.tell(err)
+	i.reportSync(err)
 	i.mu.Unlock()
-	i.heed()
+	i.apply()
 }
 
 // tell tells the owner when the storage begins to fail, when it is good again, and what
 // in it is spoilt.
-func (i *intents) tell(err error) {
+func (i *intents) reportSync(err error) {
 	switch failed := err != nil; {
 	case failed && !i.failed:
 		i.app.logger.Warn("storage fails; drains and maintenance stay as they are known here, and are stored as soon as that works", zap.Error(err))
@@ -84,21 +84,21 @@ func (i *intents) tell(err error) {
 		i.app.logger.Info("storage works again; drains and maintenance are in step with it")
 	}
 	i.failed = err != nil
-	spoilt := i.Spoilt()
-	for _, key := range spoilt {
-		if !slices.Contains(i.spoilt, key) {
+	corrupt := i.Corrupt()
+	for _, key := range corrupt {
+		if !slices.Contains(i.corrupt, key) {
 			i.app.logger.Warn("what is in the storage is no drain and no maintenance; what is known of it here stands", zap.String("key", key))
 		}
 	}
-	i.spoilt = spoilt
+	i.corrupt = corrupt
 }
 
 // heed tells all pools what is wanted of them.
-func (i *intents) heed() {
+func (i *intents) apply() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, p := range i.app.pools {
-		p.Intend(i.Of(p.Name))
+		p.Apply(i.Of(p.Name))
 	}
 }
 
@@ -110,8 +110,8 @@ func (a *App) Order(ctx context.Context, order intent.Intent, on bool) (stored b
 	} else {
 		a.intents.Remove(order.Pool, order.Upstream)
 	}
-	a.intents.heed()
-	return a.intents.Settle(ctx)
+	a.intents.apply()
+	return a.intents.Flush(ctx)
 }
 
 // Drained reports whether an upstream of a pool is drained, even if it is not in the

@@ -110,12 +110,12 @@ type NoHealthyUpstream struct {
 	logger  *zap.Logger
 	outages *outage.Log
 	// others are the outages that the log has from others: of handle_errors and pass.
-	others  *outage.Log
-	page    *page.Page
-	details []netip.Prefix
+	unlogged *outage.Log
+	page     *page.Page
+	details  []netip.Prefix
 	// toldOfTemplate is when the owner was told last that the template fails (of
 	// time.UnixNano).
-	toldOfTemplate atomic.Int64
+	templateLoggedAt atomic.Int64
 }
 
 // CaddyModule returns the Caddy module information.
@@ -136,7 +136,7 @@ func (n *NoHealthyUpstream) Provision(ctx caddy.Context) error {
 	}
 	n.logger = ctx.Logger()
 	n.outages = &outage.Log{Summarise: operator.LogMore(n.logger)}
-	n.others = &outage.Log{Summarise: func(outage.Outage) {}}
+	n.unlogged = &outage.Log{Summarise: func(outage.Outage) {}}
 	for _, cidr := range n.ranges() {
 		prefix, _ := option.Prefix("details", cidr) // Validate has tried it
 		n.details = append(n.details, prefix)
@@ -191,7 +191,7 @@ const hold = "hold"
 func (n *NoHealthyUpstream) Cleanup() error {
 	if n.outages != nil {
 		n.outages.Close()
-		n.others.Close()
+		n.unlogged.Close()
 	}
 	return nil
 }
@@ -225,13 +225,13 @@ func (n *NoHealthyUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request, ne
 // answerRoute answers in handle_errors, where the log has the error already.
 func (n *NoHealthyUpstream) answerRoute(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, f failure.Failure) error {
 	rec := exchange.Of(r)
-	if !settle(rec, r, &f) || f.ClientGone() {
+	if !completeFailure(rec, r, &f) || f.ClientGone() {
 		return next.ServeHTTP(w, r)
 	}
 	if !rec.Watched {
 		rec.Done(f.Blame())
 	}
-	o, _ := n.others.Failed(outageKey(rec, f), f.Error.ID, time.Now())
+	o, _ := n.unlogged.Failed(outageKey(rec, f), f.Error.ID, time.Now())
 	if n.isPoll(r) {
 		return answerPoll(w, false, n.pollAfter(rec, f))
 	}
@@ -241,19 +241,19 @@ func (n *NoHealthyUpstream) answerRoute(w http.ResponseWriter, r *http.Request, 
 // settle closes the record of a request that failed, and corrects what is known of the
 // failure. It reports false if that is the error of a handler that dealt with the
 // upstream's own response, which is not ours to answer.
-func settle(rec *exchange.Record, r *http.Request, f *failure.Failure) (ours bool) {
-	answered := rec.Settle(r)
-	if answered && f.After() {
+func completeFailure(rec *exchange.Record, r *http.Request, f *failure.Failure) (ours bool) {
+	answered := rec.RecordResponse(r)
+	if answered && f.FromResponseHandler() {
 		return false
 	}
 	if answered && !f.Answered {
-		rec.Leave() // the pool's upstream did answer: another proxy failed
+		rec.Detach() // the pool's upstream did answer: another proxy failed
 	}
-	if f.Cause == cause.DestinationUnavailable && !f.Answered && rec.Crowded() {
+	if f.Cause == cause.DestinationUnavailable && !f.Answered && rec.AllFull() {
 		f.Cause = cause.ConnectionLimitReached
 	}
 	maybeSent := f.Fate == cause.Unknown && !f.Answered
-	if r.Context().Err() != nil || maybeSent && rec.Spoiled(r) {
+	if r.Context().Err() != nil || maybeSent && rec.ClientFault(r) {
 		f.Cause = cause.ClientGone
 	}
 	return true
@@ -264,10 +264,10 @@ func settle(rec *exchange.Record, r *http.Request, f *failure.Failure) (ours boo
 func (n *NoHealthyUpstream) failed(x *exchange.Exchange, r *http.Request, err error) error {
 	f, ok := failure.Of(err)
 	if !ok {
-		x.Settle(r)
+		x.RecordResponse(r)
 		return err
 	}
-	if !settle(&x.Record, r, &f) {
+	if !completeFailure(&x.Record, r, &f) {
 		return err
 	}
 	x.Done(f.Blame())
@@ -278,7 +278,7 @@ func (n *NoHealthyUpstream) failed(x *exchange.Exchange, r *http.Request, err er
 		x.ResponseWriter.WriteHeader(failure.StatusClientGone) // for the access log
 		return nil
 	}
-	return n.tell(x, r, f)
+	return n.logAndAnswer(x, r, f)
 }
 
 // Interface guards

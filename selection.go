@@ -62,7 +62,7 @@ func (s *HealthAwareSelection) Select(upstreams reverseproxy.UpstreamPool, r *ht
 	if rec.Selection == s {
 		rec.AttemptFailed(r) // this proxy tries again
 	} else {
-		rec.Settle(r)
+		rec.RecordResponse(r)
 	}
 	rec.Selection = s
 	loads := s.loadsOf(upstreams)
@@ -129,16 +129,16 @@ func (u *HealthPoolUpstreams) watchPolicy(proxy *reverseproxy.Handler) {
 	if lb.SelectionPolicy == nil {
 		lb.SelectionPolicy = reverseproxy.RandomSelection{} // as reverse_proxy does after us
 	}
-	if _, u.ranked = lb.SelectionPolicy.(*HealthAwareSelection); !u.ranked {
-		lb.SelectionPolicy = watched{lb.SelectionPolicy}
+	if _, u.healthAware = lb.SelectionPolicy.(*HealthAwareSelection); !u.healthAware {
+		lb.SelectionPolicy = watchedPolicy{lb.SelectionPolicy}
 	}
 }
 
 // watched is another policy.
-type watched struct{ reverseproxy.Selector }
+type watchedPolicy struct{ reverseproxy.Selector }
 
 // Select notes the selection.
-func (s watched) Select(upstreams reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
+func (s watchedPolicy) Select(upstreams reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
 	selected := s.Selector.Select(upstreams, r, w)
 	if selected != nil && !exchange.Of(r).BeginWhere(r.Context(), selected.Dial) {
 		return nil // it has just become full

@@ -19,7 +19,7 @@ func BenchmarkPick(b *testing.B) {
 		benchmarkPick(b, 10_000, func(i int) float64 { return 1 / float64(1+i%3) }, 1)
 	})
 	b.Run("10000 cold", func(b *testing.B) {
-		benchmarkPick(b, 10_000, func(int) float64 { return 1 }, coldest)
+		benchmarkPick(b, 10_000, func(int) float64 { return 1 }, minWarmth)
 	})
 }
 

@@ -25,7 +25,7 @@ type candidates struct {
 	// requests in flight there are among them.
 	least, most, busiest float64
 	// sound is whether there is one that does not fail.
-	sound bool
+	anyWorking bool
 }
 
 // add puts the upstream i in. There must be room for it.
@@ -63,7 +63,7 @@ func (c *candidates) gather(n, start int, now int64, of func(i int) Choice) {
 // flooded. The favourite counts as the least of them: while there is little
 // traffic, a newcomer would not get its first request otherwise.
 func (c *candidates) prepare(favourite int) {
-	mean, least := c.known()
+	mean, least := c.knownLatency()
 	// Whatever is usual here, a failure is far from it.
 	failure := max(1, outlier*mean/float64(errorLatency))
 	c.least = math.Inf(1)
@@ -87,7 +87,7 @@ func (c *candidates) prepare(favourite int) {
 
 // known returns the mean and the least of the latencies that are known of those
 // that do not fail; if there is none, the mean age of what waits there.
-func (c *candidates) known() (mean, least float64) {
+func (c *candidates) knownLatency() (mean, least float64) {
 	var sum, ages, n, waiting float64
 	least = math.Inf(1)
 	for i := range c.n {
@@ -103,7 +103,7 @@ func (c *candidates) known() (mean, least float64) {
 			ages += o.age
 			waiting++
 		}
-		c.sound = true
+		c.anyWorking = true
 	}
 	switch {
 	case n > 0:
@@ -123,7 +123,7 @@ func (c *candidates) known() (mean, least float64) {
 func (c *candidates) cost(i, favourite int) float64 {
 	o := &c.list[i]
 	inFlight := o.inFlight
-	if o.failing && c.sound || o.latency > outlier*c.least {
+	if o.failing && c.anyWorking || o.latency > outlier*c.least {
 		inFlight = c.busiest
 	}
 	share := o.share / c.most

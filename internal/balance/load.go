@@ -16,7 +16,7 @@ const (
 
 	// late is how old a sample may be that another overtook. What seems older
 	// is a clock that has wrapped around since.
-	late = time.Minute
+	maxReorder = time.Minute
 
 	// errorLatency is the least latency that a failed request counts as, so
 	// that an upstream that fails fast attracts nothing (Linkerd's biaser).
@@ -98,7 +98,7 @@ func (l *Load) sample(now int64, sample float32, failed bool) {
 }
 
 // Forget drops the latency: nothing is known of it any more.
-func (l *Load) Forget() { l.latency.Store(0) }
+func (l *Load) Reset() { l.latency.Store(0) }
 
 // Latency is the average as it stands; zero while nothing is known.
 func (l *Load) Latency() time.Duration {
@@ -146,7 +146,7 @@ func weight(now int64, at uint32) float32 {
 // and very many if that much earlier that the clock must have wrapped around.
 func since(now int64, at uint32) int64 {
 	elapsed := (now/int64(time.Millisecond) - int64(at)) << 32 >> 32 // as of clocks of 32 bits
-	if elapsed < -int64(late/time.Millisecond) {
+	if elapsed < -int64(maxReorder/time.Millisecond) {
 		return math.MaxInt32
 	}
 	return max(elapsed, 0)

@@ -35,7 +35,7 @@ func TestLatencyRisesAtOnceAndFallsSlowly(t *testing.T) {
 	near(t, "another at the same time", float64(l.Latency()), 100*float64(ms)/math.E)
 	l.Observe(at(5_000), 0)
 	near(t, "a sample that comes late", float64(l.Latency()), 100*float64(ms)/math.E)
-	l.Forget()
+	l.Reset()
 	if l.Latency() != 0 {
 		t.Error("remembers after Forget")
 	}
@@ -140,7 +140,7 @@ func TestFail(t *testing.T) {
 	check("answered very late", at(0), time.Hour, false)
 	l.Fail(at(0), 0)
 	near(t, "failed again", float64(l.Latency()), float64(time.Hour))
-	l.Forget()
+	l.Reset()
 	check("forgotten", at(0), 0, false)
 }
 

@@ -16,7 +16,7 @@ const (
 	draws = 8
 
 	// coldest is the least part of its share that a newcomer has.
-	coldest = 0.1
+	minWarmth = 0.1
 )
 
 // Choice is an upstream to choose among.
@@ -49,7 +49,7 @@ func Warm(since, window time.Duration) float64 {
 	if window <= 0 || since >= window {
 		return 1
 	}
-	return max(coldest, float64(since)/float64(window))
+	return max(minWarmth, float64(since)/float64(window))
 }
 
 // Pick chooses the two best of n upstreams and returns their indexes, the best

@@ -166,9 +166,9 @@ func TestFailureIsWorseThanAnything(t *testing.T) {
 	for _, n := range []int{2, 8, 20} {
 		for name, better := range map[string]func(*Load){
 			"slow":    func(l *Load) { l.Observe(at(0), 30*time.Second) },
-			"unknown": (*Load).Forget,
+			"unknown": (*Load).Reset,
 			"unknown, slow": func(l *Load) {
-				l.Forget()
+				l.Reset()
 				l.Begin(at(-60_000))
 			},
 			"busy": func(l *Load) {

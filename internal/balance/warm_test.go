@@ -52,7 +52,7 @@ func TestSlowStartShares(t *testing.T) {
 			warm := Warm(seconds(after), time.Minute)
 			for name, l := range map[string][]*Load{"known": loads(n), "new": loads(n)} {
 				if name == "new" {
-					l[0].Forget()
+					l[0].Reset()
 				}
 				got := shares(n, at(0), picks, newcomer(l, warm))[0]
 				what := fmt.Sprintf("%s, one of %d after %d s", name, n, after)
@@ -80,7 +80,7 @@ func TestAllAreNew(t *testing.T) {
 	for _, n := range []int{1, 2, 8, 9, 100} {
 		l := loads(n)
 		picks := 2000 * n
-		got := shares(n, at(0), picks, func(i int) Choice { return Choice{Load: l[i], Warm: coldest} })
+		got := shares(n, at(0), picks, func(i int) Choice { return Choice{Load: l[i], Warm: minWarmth} })
 		for i, share := range got {
 			wantShare(t, fmt.Sprintf("%d of %d", i, n), share, 1/float64(n), picks)
 		}
@@ -95,7 +95,7 @@ func TestOnlyTheNewIsLeft(t *testing.T) {
 			if i != 0 {
 				return Choice{}
 			}
-			return Choice{Load: l[i], Warm: coldest}
+			return Choice{Load: l[i], Warm: minWarmth}
 		})
 		if math.Abs(got[0]-1) > 1e-9 {
 			t.Errorf("of %d: a share of %.4f", n, got[0])
@@ -110,7 +110,7 @@ func TestSlowStartYields(t *testing.T) {
 		for _, o := range l[1:] {
 			o.Begin(at(0))
 		}
-		if got := shares(n, at(1000), 1000, newcomer(l, coldest)); math.Abs(got[0]-1) > 1e-9 {
+		if got := shares(n, at(1000), 1000, newcomer(l, minWarmth)); math.Abs(got[0]-1) > 1e-9 {
 			t.Errorf("%d: a share of %.4f while the others hang", n, got[0])
 		}
 	}
@@ -123,10 +123,10 @@ func TestSlowStartHoldsBackUnderLoad(t *testing.T) {
 		p, l := seeded(), loads(n)
 		picks := 100 * n
 		for range picks {
-			best, _ := p.pick(n, at(0), newcomer(l, coldest))
+			best, _ := p.pick(n, at(0), newcomer(l, minWarmth))
 			l[best].Begin(at(0))
 		}
-		want := float64(picks) * coldest / (coldest + float64(n-1))
+		want := float64(picks) * minWarmth / (minWarmth + float64(n-1))
 		if got := l[0].InFlight(); math.Abs(float64(got)-want) > 3 {
 			t.Errorf("of %d: %d in flight at the cold one, want %.0f", n, got, want)
 		}
@@ -136,9 +136,9 @@ func TestSlowStartHoldsBackUnderLoad(t *testing.T) {
 // TestNewcomerIsNotFlooded: before its first answer, it gets as few as the others.
 func TestNewcomerIsNotFlooded(t *testing.T) {
 	for _, n := range []int{3, 8, 20} {
-		for _, warm := range []float64{coldest, 1} {
+		for _, warm := range []float64{minWarmth, 1} {
 			l := loads(n)
-			l[0].Forget()
+			l[0].Reset()
 			l[0].Begin(at(0))
 			if share := shares(n, at(0), 5000, newcomer(l, warm))[0]; share != 0 {
 				t.Errorf("one of %d that is busy, warm by %v, has a share of %.4f", n, warm, share)
@@ -161,7 +161,7 @@ func TestNewcomerIsNotFlooded(t *testing.T) {
 func TestNewcomerIsNotStarved(t *testing.T) {
 	for _, n := range []int{2, 3, 8, 20} {
 		p, l := seeded(), loads(n)
-		l[0].Forget()
+		l[0].Reset()
 		first, count := 0, 0
 		const requests = 1000
 		for k := range requests {

@@ -73,7 +73,7 @@ func byType(err error, text string) Cause {
 	if timedOut(err) {
 		return ofTimeout(err, op, text)
 	}
-	return ofConversation(err)
+	return ofOpenConnection(err)
 }
 
 // innermost is the operation closest to the failure: a connection through a
@@ -163,7 +163,7 @@ func ofTimeout(err error, op net.OpError, text string) Cause {
 }
 
 // ofConversation is for the errors of connections that stood.
-func ofConversation(err error) Cause {
+func ofOpenConnection(err error) Cause {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):

@@ -143,7 +143,7 @@ func byText(text string) Cause {
 // lateSigns are in the text of failures of TLS that may come when a request was
 // already sent: the transport says that it was reading or writing HTTP, or a
 // record was damaged, which is nothing that a handshake fails at.
-var lateSigns = [...]string{
+var afterHandshakeHints = [...]string{
 	"failed to read from server", "connection broken", "write error: ",
 	"bad record MAC", "record overflow", "oversized record", "received record with version",
 	"unexpected message", "decryption failed", "error decrypting", "error decoding", "user canceled",
@@ -155,7 +155,7 @@ var lateSigns = [...]string{
 // processed nothing then either.
 func afterHandshake(text string) bool {
 	return !strings.Contains(text, "certificate") &&
-		slices.ContainsFunc(lateSigns[:], func(sign string) bool { return strings.Contains(text, sign) })
+		slices.ContainsFunc(afterHandshakeHints[:], func(sign string) bool { return strings.Contains(text, sign) })
 }
 
 // unquoted is text without what is in double quotes, what a QUIC peer wrote, and

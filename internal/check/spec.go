@@ -104,13 +104,13 @@ type Spec struct {
 	HealthService string `json:"health_service,omitempty"`
 
 	// typeLeftOut is whether HealthType follows from the rest.
-	typeLeftOut bool
+	typeDerived bool
 }
 
 // WithURI is s for an upstream with a URI of its own.
 func (s Spec) WithURI(uri string) Spec {
 	s.HealthURI = uri
-	if s.typeLeftOut {
+	if s.typeDerived {
 		s.HealthType = ""
 		s.SetDefaults()
 	}
@@ -125,8 +125,8 @@ func (s *Spec) SetDefaults() {
 	option.Default(&s.HealthTimeout, caddy.Duration(defaultTimeout))
 	option.Default(&s.HealthFails, defaultFails)
 	option.Default(&s.HealthPasses, defaultPasses)
-	s.typeLeftOut = s.HealthType == ""
-	if s.typeLeftOut && s.HealthURI == "" {
+	s.typeDerived = s.HealthType == ""
+	if s.typeDerived && s.HealthURI == "" {
 		s.HealthType = typeTCP
 	}
 	option.Default(&s.HealthType, typeHTTP)
@@ -156,14 +156,14 @@ func (s *Spec) Validate() error {
 		option.Positive("health_timeout", s.HealthTimeout),
 		option.AtLeast("health_fails", s.HealthFails, 1),
 		option.AtLeast("health_passes", s.HealthPasses, 1),
-		s.validateWhere(),
-		s.refuseOthers(),
+		s.validateTarget(),
+		s.rejectUnused(),
 		s.validateHTTP(),
 	)
 }
 
 // validateWhere checks what says where to check.
-func (s *Spec) validateWhere() error {
+func (s *Spec) validateTarget() error {
 	if p := s.HealthPort; p < 0 || p > 65535 {
 		return fmt.Errorf("health_port: must be from 1 to 65535, got %d", p)
 	}
@@ -179,16 +179,16 @@ func (s *Spec) validateWhere() error {
 
 // refuseOthers refuses the options that this type of check has no use for: a
 // check that is not made as meant is worse than none.
-func (s *Spec) refuseOthers() error {
+func (s *Spec) rejectUnused() error {
 	isHTTP, isGRPC := s.HealthType == typeHTTP, s.HealthType == typeGRPC
-	does := map[string]string{
+	whatItDoes := map[string]string{
 		typeTCP: "a tcp check only connects", typeHTTP: "an http check sends a request", typeGRPC: "a grpc check asks the health service",
 	}[s.HealthType]
-	if does == "" {
+	if whatItDoes == "" {
 		return nil // an unknown type is refused as such
 	}
 	if s.HealthURI != "" && !isHTTP {
-		return fmt.Errorf("health_uri: must not be set with health_type %s, got %q; %s", s.HealthType, s.HealthURI, does)
+		return fmt.Errorf("health_uri: must not be set with health_type %s, got %q; %s", s.HealthType, s.HealthURI, whatItDoes)
 	}
 	for _, o := range []struct {
 		name        string
@@ -204,7 +204,7 @@ func (s *Spec) refuseOthers() error {
 		{"health_service", s.HealthService != "", isGRPC, "health_type grpc"},
 	} {
 		if o.set && !o.useful {
-			return fmt.Errorf("%s: must be set with %s; %s", o.name, o.where, does)
+			return fmt.Errorf("%s: must be set with %s; %s", o.name, o.where, whatItDoes)
 		}
 	}
 	return nil

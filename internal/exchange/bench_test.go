@@ -31,7 +31,7 @@ func watching(b *testing.B, intercepted []int) func() {
 	repl.Set(statusCode, http.StatusServiceUnavailable)
 	ctx := context.WithValue(b.Context(), caddyhttp.VarsCtxKey, vars)
 	r := httptest.NewRequestWithContext(context.WithValue(ctx, caddy.ReplacerCtxKey, repl), http.MethodGet, "/", nil)
-	w, body := Unread(), []byte("sorry")
+	w, body := DiscardWriter(), []byte("sorry")
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, err := w.Write(body)

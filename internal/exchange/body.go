@@ -42,7 +42,7 @@ func (rec *Record) watchBody(r *http.Request) {
 // Spoiled reports whether the client itself is why r could not be sent: its body broke
 // off, or it has what servers let in and no transport lets out. Otherwise anybody could
 // have upstreams suspected and ejected.
-func (rec *Record) Spoiled(r *http.Request) bool {
+func (rec *Record) ClientFault(r *http.Request) bool {
 	if rec.body.broken.Load() {
 		return true
 	}

@@ -39,7 +39,7 @@ func TestSpoiled(t *testing.T) {
 				_ = r.Body.Close()
 			}
 			_, _ = io.Copy(io.Discard, r.Body)
-			if got := rec.Spoiled(r); got != tt.want {
+			if got := rec.ClientFault(r); got != tt.want {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -49,7 +49,7 @@ func TestSpoiled(t *testing.T) {
 // TestSpoiledMethod: HTTP/2 lets in methods that no transport lets out.
 func TestSpoiledMethod(t *testing.T) {
 	for method, want := range map[string]bool{"GET": false, "M-SEARCH": false, "G T": true, "": true} {
-		if got := new(Record).Spoiled(&http.Request{Method: method, Host: "example.com"}); got != want {
+		if got := new(Record).ClientFault(&http.Request{Method: method, Host: "example.com"}); got != want {
 			t.Errorf("%q: got %v", method, got)
 		}
 	}

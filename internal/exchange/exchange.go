@@ -48,7 +48,7 @@ func (x *Exchange) End() {
 // IsPoll reports whether r is a poll already, which another handler answers.
 func IsPoll(r *http.Request) bool {
 	rec, ok := caddyhttp.GetVar(r.Context(), recordKey).(*Record)
-	return ok && rec.Hurried
+	return ok && rec.NoHold
 }
 
 // begin notes the first final status; 1xx but 101 announces another.
@@ -57,12 +57,12 @@ func (x *Exchange) begin(status int) {
 		return
 	}
 	if x.intercept.wants(status) && x.answeredWith(x.request, status) {
-		x.intercept.take(status)
+		x.intercept.begin(status)
 	} else {
 		x.Begun = true
 	}
 	if status != failure.StatusClientGone {
-		x.Settle(x.request)
+		x.RecordResponse(x.request)
 	}
 }
 
@@ -78,7 +78,7 @@ func (x *Exchange) WriteHeader(status int) {
 func (x *Exchange) Write(p []byte) (int, error) {
 	x.begin(http.StatusOK)
 	if x.Intercepted() {
-		return x.intercept.swallow(p)
+		return x.intercept.discard(p)
 	}
 	return x.ResponseWriter.Write(p)
 }
@@ -87,7 +87,7 @@ func (x *Exchange) Write(p []byte) (int, error) {
 func (x *Exchange) ReadFrom(r io.Reader) (int64, error) {
 	x.begin(http.StatusOK)
 	if x.Intercepted() {
-		return io.Copy(writerFunc(x.intercept.swallow), r)
+		return io.Copy(writerFunc(x.intercept.discard), r)
 	}
 	return x.ResponseWriterWrapper.ReadFrom(r)
 }
@@ -111,13 +111,13 @@ func (x *Exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // Unread returns a response writer for a response that nobody reads.
-func Unread() http.ResponseWriter { return unread{make(http.Header)} }
+func DiscardWriter() http.ResponseWriter { return discardWriter{make(http.Header)} }
 
-type unread struct{ header http.Header }
+type discardWriter struct{ header http.Header }
 
-func (u unread) Header() http.Header         { return u.header }
-func (u unread) Write(p []byte) (int, error) { return len(p), nil }
-func (u unread) WriteHeader(int)             {}
+func (u discardWriter) Header() http.Header         { return u.header }
+func (u discardWriter) Write(p []byte) (int, error) { return len(p), nil }
+func (u discardWriter) WriteHeader(int)             {}
 
 // Interface guards
 var (

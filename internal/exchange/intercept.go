@@ -17,11 +17,11 @@ import (
 
 // intercept is what there is to know of responses that the owner wants replaced.
 type intercept struct {
-	statuses []int       // a single digit is a class
-	before   http.Header // as it was before any handler of the response
-	status   int         // of the response that was intercepted; else 0
-	text     []byte      // how its body begins
-	cancel   context.CancelFunc
+	statuses      []int       // a single digit is a class
+	headersBefore http.Header // as it was before any handler of the response
+	status        int         // of the response that was intercepted; else 0
+	text          []byte      // how its body begins
+	cancel        context.CancelFunc
 }
 
 // meshText is what Envoy, and so Istio, says where it had no upstream itself: the
@@ -32,7 +32,7 @@ const meshText = "no healthy upstream"
 // kept from the client.
 func (x *Exchange) Intercept(statuses []int) {
 	if len(statuses) > 0 {
-		x.intercept = &intercept{statuses: statuses, before: x.Header().Clone()}
+		x.intercept = &intercept{statuses: statuses, headersBefore: x.Header().Clone()}
 	}
 }
 
@@ -41,10 +41,10 @@ func (i *intercept) wants(status int) bool {
 }
 
 // take keeps a response from the client. Its body is waited for, but not for long.
-func (i *intercept) take(status int) {
-	const patience = time.Second
+func (i *intercept) begin(status int) {
+	const bodyTimeout = time.Second
 	i.status = status
-	time.AfterFunc(patience, i.cancel)
+	time.AfterFunc(bodyTimeout, i.cancel)
 }
 
 // Intercepted reports whether the response was kept from the client.
@@ -52,7 +52,7 @@ func (x *Exchange) Intercepted() bool { return x.intercept != nil && x.intercept
 
 // swallow takes the body of a response that was intercepted, of which only the
 // beginning is of use.
-func (i *intercept) swallow(p []byte) (int, error) {
+func (i *intercept) discard(p []byte) (int, error) {
 	const enough = len(meshText) + len("\r\n") + 1
 	i.text = append(i.text, p[:min(len(p), enough-len(i.text))]...)
 	return len(p), nil
@@ -68,13 +68,13 @@ func (x *Exchange) Serve(next caddyhttp.Handler) error {
 	if x.intercept == nil {
 		return next.ServeHTTP(x, x.request)
 	}
-	whole := x.request.Context()
-	ctx, cancel := context.WithCancel(whole)
+	original := x.request.Context()
+	ctx, cancel := context.WithCancel(original)
 	x.intercept.cancel = cancel
 	// In place: placeholders know this request, and no other.
 	*x.request = *x.request.WithContext(ctx)
 	defer func() {
-		*x.request = *x.request.WithContext(whole)
+		*x.request = *x.request.WithContext(original)
 		cancel()
 		if !x.Intercepted() {
 			return
@@ -84,7 +84,7 @@ func (x *Exchange) Serve(next caddyhttp.Handler) error {
 		}
 		header := x.ResponseWriter.Header()
 		clear(header)
-		maps.Copy(header, x.intercept.before)
+		maps.Copy(header, x.intercept.headersBefore)
 	}()
 	return next.ServeHTTP(x, x.request)
 }

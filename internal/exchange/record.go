@@ -28,14 +28,14 @@ type Record struct {
 	Selection reverseproxy.Selector
 	// resends is whether the proxy may send a request again that an upstream
 	// has had already, by the owner's lb_retry_match.
-	resends bool
+	mayResend bool
 	// handsOn is whether the proxy may hand a request on to another after a response,
 	// by the owner's handle_response, as forward_auth does.
-	handsOn bool
+	hasHandleResponse bool
 	// offered is what the source handed out last; the policy takes from it.
 	offered *offer
 	// first is room for the first of these; most requests need no other.
-	first offer
+	offerBuf offer
 	// repl is the replacer of the request, which stands deep in its context.
 	repl *caddy.Replacer
 	// body is that of the request, for whoever watches it.
@@ -45,7 +45,7 @@ type Record struct {
 // Fate is what happened to the request. An attempt before the last may have got
 // through, if it is one that is sent again after that.
 func (rec *Record) Fate(r *http.Request, f failure.Failure) cause.Fate {
-	if rec.MaybeSent() && (rec.resends || r.Method == http.MethodGet) {
+	if rec.MaybeSent() && (rec.mayResend || r.Method == http.MethodGet) {
 		return cause.Unknown
 	}
 	return f.Fate
@@ -84,7 +84,7 @@ func (rec *Record) Offer(best, second *pool.Member) []*reverseproxy.Upstream {
 		rec.offered = nil
 		return nil
 	}
-	o := &rec.first
+	o := &rec.offerBuf
 	if o.list[0] != nil {
 		o = new(offer)
 	}
@@ -152,22 +152,22 @@ func Client(r *http.Request) (netip.Addr, error) {
 // Enter tells that p is to choose for r, which is in proxy.
 func (rec *Record) Enter(r *http.Request, p *pool.Pool, proxy *reverseproxy.Handler) {
 	if rec.Sent() {
-		rec.Settle(r)
+		rec.RecordResponse(r)
 	}
 	rec.watchBody(r)
 	rec.Request.Enter(p)
-	rec.resends, rec.handsOn = len(proxy.LoadBalancing.RetryMatch) > 0, len(proxy.HandleResponse) > 0
+	rec.mayResend, rec.hasHandleResponse = len(proxy.LoadBalancing.RetryMatch) > 0, len(proxy.HandleResponse) > 0
 	rec.replacer(r).Delete(statusCode)
 }
 
 // Settle gives the attempt under way its verdict: the status of the upstream's own
 // response, whatever a handler makes of it. If the proxy of another upstream has
 // come since, there is none. It reports whether there was a response at all.
-func (rec *Record) Settle(r *http.Request) (answered bool) {
+func (rec *Record) RecordResponse(r *http.Request) (answered bool) {
 	v, answered := rec.replacer(r).Get(statusCode)
 	switch status, _ := v.(int); {
 	case !rec.Sent():
-	case rec.handsOn && rec.overtaken(r):
+	case rec.hasHandleResponse && rec.anotherSelected(r):
 		rec.Done("")
 	case answered:
 		rec.Answered(status)
@@ -176,7 +176,7 @@ func (rec *Record) Settle(r *http.Request) (answered bool) {
 }
 
 // overtaken reports whether reverse_proxy has selected another upstream since.
-func (rec *Record) overtaken(r *http.Request) bool {
+func (rec *Record) anotherSelected(r *http.Request) bool {
 	address, _ := rec.replacer(r).GetString(HostPort)
 	return !rec.SentTo(address)
 }
@@ -190,7 +190,7 @@ func (rec *Record) answeredWith(r *http.Request, status int) bool {
 // AttemptFailed notes that an attempt failed: with a response that is not to be
 // passed on, or without any.
 func (rec *Record) AttemptFailed(r *http.Request) {
-	innocent := rec.Settle(r) || rec.Spoiled(r)
+	innocent := rec.RecordResponse(r) || rec.ClientFault(r)
 	rec.replacer(r).Delete(statusCode)
-	rec.Failed(innocent, rec.resends || r.Method == http.MethodGet)
+	rec.Failed(innocent, rec.mayResend || r.Method == http.MethodGet)
 }

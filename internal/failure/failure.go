@@ -93,7 +93,9 @@ func (f Failure) Text() string {
 
 // After reports whether, if the upstream did answer, this is the error of a handler
 // that dealt with its response: reverse_proxy makes it look like its own.
-func (f Failure) After() bool { return f.Cause == cause.ProxyInternalError && !f.Answered }
+func (f Failure) FromResponseHandler() bool {
+	return f.Cause == cause.ProxyInternalError && !f.Answered
+}
 
 // Blame is what the upstream that was tried last is to blame for; empty if nothing.
 func (f Failure) Blame() cause.Cause {

@@ -23,7 +23,7 @@ func FuzzBook(f *testing.F) {
 		if drain {
 			key = keyOf(pool, upstream)
 		}
-		m, b := newMemory(), new(Book)
+		m, b := newMemory(), new(Replica)
 		m.files[key] = text
 		_ = b.Sync(t.Context(), m) // it says so if that is nonsense
 		drained, closed := b.Of(pool)
@@ -41,7 +41,7 @@ func FuzzBook(f *testing.F) {
 }
 
 // checkOrders checks that orders are heeded, and can be taken back.
-func (b *Book) checkOrders(t *testing.T, m *memory, pool, upstream string) {
+func (b *Replica) checkOrders(t *testing.T, m *memory, pool, upstream string) {
 	t.Helper()
 	b.Put(Intent{Pool: pool, Since: time.Unix(1, 0), Maintenance: Maintenance{Message: "now"}})
 	_ = b.Sync(t.Context(), m)

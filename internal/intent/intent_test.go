@@ -137,7 +137,7 @@ func (m *memory) timesAsked() int {
 }
 
 // sync brings a book and a storage in step, or fails the test.
-func (b *Book) sync(t *testing.T, m *memory) {
+func (b *Replica) sync(t *testing.T, m *memory) {
 	t.Helper()
 	if err := b.Sync(t.Context(), m); err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func (b *Book) sync(t *testing.T, m *memory) {
 }
 
 // wants describes what a book wants of a pool.
-func (b *Book) wants(pool string) string {
+func (b *Replica) wants(pool string) string {
 	drained, m := b.Of(pool)
 	s := strings.Join(slices.Sorted(maps.Keys(drained)), " ")
 	if m != nil {
@@ -158,7 +158,7 @@ func (b *Book) wants(pool string) string {
 // about another upstream.
 func TestBooksShareStorage(t *testing.T) {
 	m := newMemory()
-	var one, two Book
+	var one, two Replica
 	one.Put(Intent{Pool: "shop", Upstream: "a:1"})
 	two.Put(Intent{Pool: "shop", Upstream: "b:1"})
 	two.Put(Intent{Pool: "shop", Maintenance: Maintenance{Message: "Back soon."}})
@@ -181,7 +181,7 @@ func TestBooksShareStorage(t *testing.T) {
 	if one.wants("shop") != "b:1" || two.wants("shop") != "b:1" {
 		t.Errorf("one wants %q, two %q", one.wants("shop"), two.wants("shop"))
 	}
-	var restarted Book
+	var restarted Replica
 	restarted.sync(t, m)
 	if restarted.wants("shop") != "b:1" {
 		t.Errorf("after a restart: %q", restarted.wants("shop"))
@@ -192,7 +192,7 @@ func TestBooksShareStorage(t *testing.T) {
 // as soon as that works.
 func TestBookKeepsWhatStorageRefuses(t *testing.T) {
 	m := newMemory()
-	var b Book
+	var b Replica
 	b.Put(Intent{Pool: "shop", Upstream: "a:1"})
 	m.set(errors.New("disk full"), false)
 	if err := b.Sync(t.Context(), m); err == nil || !strings.Contains(err.Error(), "disk full") {
@@ -217,7 +217,7 @@ func TestBookKeepsWhatStorageRefuses(t *testing.T) {
 // keeps no other from being heeded; but one that was heeded before stands.
 func TestBookPassesOverNonsense(t *testing.T) {
 	m := newMemory()
-	var b, other Book
+	var b, other Replica
 	b.Put(Intent{Pool: "shop", Upstream: "a:1"})
 	b.sync(t, m)
 	m.files[folder+"/moved.json"] = `{"pool":"shop","upstream":"b:1"}`
@@ -231,8 +231,8 @@ func TestBookPassesOverNonsense(t *testing.T) {
 	m.files[folder+"/broken.json"] = "{"
 	m.files[keyOf("shop", "a:1")] = `{"pool":"sho`
 	b.sync(t, m)
-	if b.wants("shop") != "a:1 c:1" || len(b.Spoilt()) != 2 {
-		t.Errorf("wants %q, spoilt: %v", b.wants("shop"), b.Spoilt())
+	if b.wants("shop") != "a:1 c:1" || len(b.Corrupt()) != 2 {
+		t.Errorf("wants %q, spoilt: %v", b.wants("shop"), b.Corrupt())
 	}
 }
 
@@ -251,7 +251,7 @@ func TestBookBoundsStorage(t *testing.T) {
 		"till the end of time": {Intent{Maintenance: Maintenance{Until: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}}, true},
 	} {
 		m := newMemory()
-		var other, b Book
+		var other, b Replica
 		tt.i.Pool = evil
 		other.Put(tt.i)
 		_ = other.Sync(t.Context(), m) // both say so of what they do not heed
@@ -281,7 +281,7 @@ func TestBookOfBusyStorage(t *testing.T) {
 		{slices.Repeat([]int{0}, 100), true},
 	} {
 		m := newMemory()
-		var b, other Book
+		var b, other Replica
 		b.Put(Intent{Pool: "shop", Upstream: "a:1"})
 		b.Put(Intent{Pool: "shop"})
 		b.sync(t, m)
@@ -302,7 +302,7 @@ func TestBookOfBusyStorage(t *testing.T) {
 // else from being heeded.
 func TestBookReadsWhatItCan(t *testing.T) {
 	m := newMemory()
-	var b, other, fresh Book
+	var b, other, fresh Replica
 	b.Put(Intent{Pool: "shop", Upstream: "known:1"})
 	b.Put(Intent{Pool: "shop", Upstream: "removed:1"})
 	b.sync(t, m)
@@ -329,7 +329,7 @@ func TestBookReadsWhatItCan(t *testing.T) {
 // being stored, nor what is there from being heeded.
 func TestBookWritesWhatItCan(t *testing.T) {
 	m := newMemory()
-	var b, other Book
+	var b, other Replica
 	other.Put(Intent{Pool: "shop", Upstream: "new:1"})
 	other.sync(t, m)
 	refused := keyOf("shop", "refused:1")
@@ -357,7 +357,7 @@ func TestBookWritesWhatItCan(t *testing.T) {
 // it has not been asked of from being wanted.
 func TestBookOutOfTime(t *testing.T) {
 	m := newMemory()
-	var b Book
+	var b Replica
 	b.Put(Intent{Pool: "shop", Upstream: "a:1"})
 	b.Put(Intent{Pool: "shop", Upstream: "b:1"})
 	b.Put(Intent{Pool: "shop", Upstream: "c:1"})
@@ -374,7 +374,7 @@ func TestBookOutOfTime(t *testing.T) {
 func TestBookWaitsNoLonger(t *testing.T) {
 	m := newMemory()
 	m.set(nil, true)
-	var b Book
+	var b Replica
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	hanging, release := context.WithCancel(t.Context())
@@ -403,7 +403,7 @@ func TestBookWaitsNoLonger(t *testing.T) {
 // TestBookInUse: orders while the storage is asked are not lost.
 func TestBookInUse(t *testing.T) {
 	m := newMemory()
-	var b Book
+	var b Replica
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() { b.Put(Intent{Pool: "shop", Upstream: fmt.Sprintf("u%02d", i)}) })
@@ -418,7 +418,7 @@ func TestBookInUse(t *testing.T) {
 
 func newSyncer(m *memory, interval time.Duration) (*Syncer, *[]error) {
 	var errs []error
-	s := &Syncer{Book: new(Book), Storage: m, Interval: interval, OnSync: func(err error) { errs = append(errs, err) }}
+	s := &Syncer{Replica: new(Replica), Storage: m, Interval: interval, OnSync: func(err error) { errs = append(errs, err) }}
 	s.Start()
 	return s, &errs
 }
@@ -430,7 +430,7 @@ func TestSyncer(t *testing.T) {
 		m := newMemory()
 		s, errs := newSyncer(m, 5*time.Second)
 		defer s.Stop()
-		other := new(Book)
+		other := new(Replica)
 		other.Put(Intent{Pool: "shop", Upstream: "a:1"})
 		other.sync(t, m)
 		time.Sleep(6 * time.Second)
@@ -440,7 +440,7 @@ func TestSyncer(t *testing.T) {
 		}
 		start := time.Now()
 		s.Put(Intent{Pool: "shop", Upstream: "b:1"})
-		if !s.Settle(t.Context()) || time.Since(start) > 0 || len(m.files) != 2 {
+		if !s.Flush(t.Context()) || time.Since(start) > 0 || len(m.files) != 2 {
 			t.Errorf("stored %d after %v", len(m.files), time.Since(start))
 		}
 	})
@@ -459,7 +459,7 @@ func TestSyncerOfSlowStorage(t *testing.T) {
 			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
-			if s.Settle(ctx) || time.Since(start) != 2*time.Second {
+			if s.Flush(ctx) || time.Since(start) != 2*time.Second {
 				t.Errorf("settled after %v", time.Since(start))
 			}
 			m.set(nil, false)
@@ -470,7 +470,7 @@ func TestSyncerOfSlowStorage(t *testing.T) {
 			}
 			m.set(nil, true)
 			s.Put(Intent{Pool: "shop", Upstream: "b:1"})
-			go s.Settle(t.Context())
+			go s.Flush(t.Context())
 			synctest.Wait()
 			start = time.Now()
 			s.Stop()
@@ -496,11 +496,11 @@ func (s slow) Store(ctx context.Context, key string, value []byte) error {
 func TestSettleAmongOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ending := make(chan struct{})
-		s := &Syncer{Book: new(Book), Storage: slow{newMemory()}, OnSync: func(error) { <-ending }}
+		s := &Syncer{Replica: new(Replica), Storage: slow{newMemory()}, OnSync: func(error) { <-ending }}
 		s.Start()
 		defer s.Stop()
 		synctest.Wait()
-		s.now(s.next())
+		s.syncNow(s.nextRun())
 		synctest.Wait() // two have looked, and not ended
 		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
 		go func() {
@@ -510,7 +510,7 @@ func TestSettleAmongOthers(t *testing.T) {
 			}
 			close(ending)
 		}()
-		if !s.Settle(t.Context()) {
+		if !s.Flush(t.Context()) {
 			t.Error("the order is stored, and Settle says that it is not")
 		}
 	})
@@ -519,13 +519,13 @@ func TestSettleAmongOthers(t *testing.T) {
 // TestSettleIsOfItsOrder: an order is stored, even if another has come meanwhile.
 func TestSettleIsOfItsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Syncer{Book: new(Book), Storage: slow{newMemory()}, OnSync: func(error) {}}
+		s := &Syncer{Replica: new(Replica), Storage: slow{newMemory()}, OnSync: func(error) {}}
 		s.Start()
 		defer s.Stop()
 		synctest.Wait()
 		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
 		time.AfterFunc(time.Second/2, func() { s.Put(Intent{Pool: "shop", Upstream: "b:1"}) })
-		if !s.Settle(t.Context()) {
+		if !s.Flush(t.Context()) {
 			t.Error("the order is stored, and Settle says that it is not")
 		}
 		if !s.pending() {
@@ -550,12 +550,12 @@ func (d deaf) List(context.Context, string, bool) ([]string, error) {
 func TestDeafStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := deaf{newMemory(), make(chan struct{})}
-		s := &Syncer{Book: new(Book), Storage: d, OnSync: func(error) {}}
+		s := &Syncer{Replica: new(Replica), Storage: d, OnSync: func(error) {}}
 		s.Start()
 		synctest.Wait()
 		start := time.Now()
 		s.Stop()
-		if waited := time.Since(start); waited > grace {
+		if waited := time.Since(start); waited > abandonAfter {
 			t.Errorf("Stop took %v", waited)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -578,7 +578,7 @@ func TestSettleAfterStop(t *testing.T) {
 		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		if start := time.Now(); s.Settle(ctx) || time.Since(start) != 0 {
+		if start := time.Now(); s.Flush(ctx) || time.Since(start) != 0 {
 			t.Errorf("settled after %v", time.Since(start))
 		}
 	}
@@ -587,7 +587,7 @@ func TestSettleAfterStop(t *testing.T) {
 		synctest.Wait()
 		s.Stop()
 		settlesAtOnce(t, s)
-		settlesAtOnce(t, &Syncer{Book: new(Book)}) // without Start
+		settlesAtOnce(t, &Syncer{Replica: new(Replica)}) // without Start
 	})
 	synctest.Test(t, func(t *testing.T) { // one that waits already
 		s, _ := newSyncer(newMemory(), time.Second)
@@ -596,7 +596,7 @@ func TestSettleAfterStop(t *testing.T) {
 		s.timer = time.AfterFunc(0, func() {}) // a turn that Stop is ahead of
 		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
 		var wg sync.WaitGroup
-		wg.Go(func() { s.Settle(t.Context()) })
+		wg.Go(func() { s.Flush(t.Context()) })
 		synctest.Wait()
 		s.Stop()
 		wg.Wait()

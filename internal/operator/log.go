@@ -19,7 +19,7 @@ func Report(p *pool.Pool, logger *zap.Logger, events *Events) {
 	o, name := &p.Options, p.Name
 	logger = logger.With(zap.String("pool", name))
 	var wasDown atomic.Bool
-	isDown, _ := p.Outage()
+	isDown, _ := p.DownSince()
 	wasDown.Store(isDown)
 	o.OnTransition = func(t pool.Transition) {
 		logTransition(logger, t)

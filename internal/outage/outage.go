@@ -68,7 +68,7 @@ func (l *Log) Failed(k Key, ref string, now time.Time) (o Outage, first bool) {
 		if l.open == nil {
 			l.open = make(map[Key]*Outage)
 		}
-		opened.timer = time.AfterFunc(window, func() { l.sumUp(k) })
+		opened.timer = time.AfterFunc(window, func() { l.endWindow(k) })
 		l.open[k] = opened
 	}
 	return *opened, true
@@ -86,7 +86,7 @@ func (l *Log) Since(k Key, now time.Time) time.Time {
 
 // sumUp ends a window: with a summary, and another window, if there was anything
 // to count; otherwise the outage is over.
-func (l *Log) sumUp(k Key) {
+func (l *Log) endWindow(k Key) {
 	l.mu.Lock()
 	o := l.open[k]
 	if o == nil {

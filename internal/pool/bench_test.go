@@ -34,9 +34,9 @@ func BenchmarkPick(b *testing.B) {
 func pickable(n, up int) *Pool {
 	p, _, _ := newPool(options(), n)
 	for i, u := range p.view.Load().members {
-		u.standing.Store(uint32(healthy))
+		u.eligibility.Store(uint32(healthy))
 		if i >= up {
-			u.standing.Store(uint32(hard))
+			u.eligibility.Store(uint32(hard))
 		}
 	}
 	p.refresh()
@@ -88,7 +88,7 @@ func BenchmarkCheck(b *testing.B) {
 func BenchmarkRetryAfter(b *testing.B) {
 	p, now := pickable(100, 0), time.Now()
 	for i := range 8 {
-		p.visitors.ended(time.Duration(i) * time.Minute)
+		p.visitors.outageEnded(time.Duration(i) * time.Minute)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -19,7 +19,7 @@ func BenchmarkStart(b *testing.B) {
 		p, _ := runBig(b)
 		b.StopTimer()
 		p.Stop()
-		p.detach()
+		p.releaseUpstreams()
 		b.StartTimer()
 	}
 }
@@ -47,16 +47,16 @@ func BenchmarkOutage(b *testing.B) {
 func BenchmarkSource(b *testing.B) {
 	o := options()
 	n := &names{apps: make(map[string]*app)}
-	o.Sources = []Source{{Name: "names", Key: b.Name(), Enlist: n.enlist(b.Name())}}
+	o.Sources = []Source{{Name: "names", Key: b.Name(), NewMember: n.enlist(b.Name())}}
 	p := New(o, nil)
-	b.Cleanup(p.detach)
+	b.Cleanup(p.releaseUpstreams)
 	list := make([]Listing, big)
 	for i := range list {
 		list[i].Address = fmt.Sprintf("app%d:80", i)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := p.list(0, list); err != nil {
+		if err := p.setListed(0, list); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -79,7 +79,7 @@ func fail(p *Pool, apps []*app, c cause.Cause) {
 		a.set(c)
 	}
 	for _, m := range p.view.Load().members {
-		m.ask()
+		m.checkSoon()
 	}
 }
 

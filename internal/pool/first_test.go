@@ -30,7 +30,7 @@ func TestFirstChecksEnd(t *testing.T) {
 				start(t, p)
 				begun := time.Now()
 				pick(p, new(Request))
-				if waited := time.Since(begun); waited > tt.takes+breath {
+				if waited := time.Since(begun); waited > tt.takes+releaseDelay {
 					t.Errorf("a request waited %v for checks of %v", waited, tt.takes)
 				}
 				time.Sleep(tt.takes)

@@ -33,32 +33,32 @@ func (m *Member) Dial() string { return m.Key.Address }
 
 // full reports whether m has as many requests as it may.
 func (m *Member) full() bool {
-	return m.MaxRequests > 0 && m.taken.Load() >= int64(m.MaxRequests)
+	return m.MaxRequests > 0 && m.reserved.Load() >= int64(m.MaxRequests)
 }
 
 // take takes one of the places that m has, if there is one left.
-func (m *Member) take() bool {
-	if m.MaxRequests > 0 && m.taken.Add(1) > int64(m.MaxRequests) {
-		m.taken.Add(-1)
+func (m *Member) reserve() bool {
+	if m.MaxRequests > 0 && m.reserved.Add(1) > int64(m.MaxRequests) {
+		m.reserved.Add(-1)
 		return false
 	}
 	return true
 }
 
-func (m *Member) giveBack() {
+func (m *Member) unreserve() {
 	if m.MaxRequests > 0 {
-		m.taken.Add(-1)
+		m.reserved.Add(-1)
 	}
 }
 
 // ready reports whether m may be given a request now, or one that waited.
-func (m *Member) ready(paced bool) bool {
-	return !m.suspect() && !m.full() && (!paced || m.paced())
+func (m *Member) ready(wasHeld bool) bool {
+	return !m.suspect() && !m.full() && (!wasHeld || m.inReleaseWindow())
 }
 
 // dead reports whether m has turned out to take no requests, perhaps since the
 // view was made.
-func (m *Member) dead() bool { return standing(m.standing.Load()) == hard }
+func (m *Member) dead() bool { return eligibility(m.eligibility.Load()) == hard }
 
 // choice is m as the balancer sees it.
 func (m *Member) choice(now int64, v *view) balance.Choice {
@@ -75,29 +75,29 @@ func (u *Upstream) warm(now int64, slowStart time.Duration) float64 {
 }
 
 // paced reports whether m may be given one more of the requests that waited.
-func (u *Upstream) paced() bool { return u.load.Waiting() < u.window.Load() }
+func (u *Upstream) inReleaseWindow() bool { return u.load.Waiting() < u.releaseWindow.Load() }
 
 // widen makes room for more of the requests that wait after one was answered; when
 // none do, there is nothing to pace any more.
-func (u *Upstream) widen(waiting bool) {
+func (u *Upstream) growReleaseWindow(queued bool) {
 	switch {
-	case !waiting:
-		if u.window.Load() != unpaced {
-			u.window.Store(unpaced)
+	case !queued:
+		if u.releaseWindow.Load() != noReleaseWindow {
+			u.releaseWindow.Store(noReleaseWindow)
 		}
-	case u.window.Load() != unpaced:
-		u.window.Add(1)
+	case u.releaseWindow.Load() != noReleaseWindow:
+		u.releaseWindow.Add(1)
 	}
 }
 
 // comeBack makes u a newcomer: nothing is known of how it answers now, and it
 // gets its share and the waiting requests step by step. Caller must hold u.mu.
-func (u *Upstream) comeBack() {
-	u.load.Forget()
+func (u *Upstream) resetAfterRecovery() {
+	u.load.Reset()
 	u.strikes.Store(0)
-	u.doubts.Store(0)
-	if u.lenient() || u.held() { // requests have waited for it
-		u.window.Store(firstWindow)
+	u.unconfirmed.Store(0)
+	if u.onePassIsEnough() || u.held() { // requests have waited for it
+		u.releaseWindow.Store(firstReleaseWindow)
 	}
 	u.upSince.Store(balance.Now() | 1) // 0 stands for never
 }

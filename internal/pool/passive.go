@@ -27,20 +27,20 @@ type Passive struct {
 }
 
 // bad reports whether a status counts as failed.
-func (p *Passive) bad(status int) bool {
+func (p *Passive) isFailure(status int) bool {
 	return slices.Contains(p.Statuses, status) || slices.Contains(p.Statuses, status/100)
 }
 
 // judge counts a response for or against m.
-func (p *Pool) judge(m *Member, status int, latency time.Duration) {
+func (p *Pool) recordOutcome(m *Member, status int, latency time.Duration) {
 	switch {
-	case p.bad(status):
+	case p.isFailure(status):
 		p.strike(m, cause.UnexpectedStatus, func() string { return fmt.Sprintf(", the last with status %d", status) })
 	case p.Latency > 0 && latency >= p.Latency:
 		p.strike(m, cause.UnexpectedStatus, func() string { return fmt.Sprintf(", the last took %v", latency.Round(time.Millisecond)) })
-	case m.strikes.Load() != 0 || m.doubts.Load() != 0:
+	case m.strikes.Load() != 0 || m.unconfirmed.Load() != 0:
 		m.strikes.Store(0)
-		m.doubts.Store(0)
+		m.unconfirmed.Store(0)
 	}
 }
 
@@ -55,12 +55,12 @@ func (p *Passive) failedInARow() string {
 	return fmt.Sprintf("%d requests in a row failed", p.MaxFails)
 }
 
-func unanswered() string { return "" }
+func noDetail() string { return "" }
 
 // doubt counts a request that failed at m in a way nobody can tell: if it was never
 // sent, it does not count. The next check tells (see decide).
-func (p *Pool) doubt(m *Member) {
-	m.doubts.Add(1)
+func (p *Pool) failUnconfirmed(m *Member) {
+	m.unconfirmed.Add(1)
 	if m.strikes.Load() >= int64(p.MaxFails) {
 		p.eject(m, cause.ConnectionTerminated, p.failedInARow())
 	}
@@ -68,30 +68,30 @@ func (p *Pool) doubt(m *Member) {
 
 // decide makes strikes of the doubts if the check that was waited for passed: then
 // it was not for want of a connection that the requests failed.
-func (u *Upstream) decide(passed bool) {
-	if n := u.doubts.Swap(0); n > 0 && passed {
+func (u *Upstream) confirmFailures(passed bool) {
+	if n := u.unconfirmed.Swap(0); n > 0 && passed {
 		u.strikes.Add(n)
 	}
 }
 
 // ejecting lets only one upstream be ejected at a time, anywhere: it is rare, and
 // two that go at once could be the last two of a pool.
-var ejecting sync.Mutex
+var ejectMu sync.Mutex
 
 // eject takes m out, in all pools, if each of them can spare it.
 func (p *Pool) eject(m *Member, c cause.Cause, detail string) {
-	if standing(m.standing.Load()) != healthy {
+	if eligibility(m.eligibility.Load()) != healthy {
 		return
 	}
-	if t, pools, moved := p.tryEject(m, c, detail); t != nil {
-		m.tell(pools, t, moved, 0)
+	if t, pools, changed := p.tryEject(m, c, detail); t != nil {
+		m.notifyPools(pools, t, changed, 0)
 	}
 }
 
 // tryEject changes the state of m, if it may, and returns what to tell to whom.
 func (p *Pool) tryEject(m *Member, c cause.Cause, detail string) (*Transition, []*Pool, bool) {
-	ejecting.Lock()
-	defer ejecting.Unlock()
+	ejectMu.Lock()
+	defer ejectMu.Unlock()
 	m.mu.Lock()
 	pools := slices.Clone(m.pools)
 	m.mu.Unlock()
@@ -107,16 +107,16 @@ func (p *Pool) tryEject(m *Member, c cause.Cause, detail string) (*Transition, [
 	if !m.state.Eject(p.Policy, now, c, detail, rand.Float64()) {
 		return nil, nil, false
 	}
-	moved := m.stand()
+	changed := m.updateEligibility()
 	m.schedule(jittered(m.state.Delay(p.Policy, now)))
-	return m.transition(since, now), pools, moved
+	return m.transition(since, now), pools, changed
 }
 
 // canSpareOne reports whether one more upstream may be ejected from p.
 func (p *Pool) canSpareOne() bool {
 	usable, ejected := 0, 0
 	for _, m := range p.view.Load().serving {
-		switch standing(m.standing.Load()) { // no lock for each of many
+		switch eligibility(m.eligibility.Load()) { // no lock for each of many
 		case healthy:
 			usable++
 		case soft:

@@ -178,7 +178,7 @@ func TestRestartEjectsNobody(t *testing.T) {
 		for range 3 {
 			apps[0].set(cause.ConnectionRefused)
 			fade(p, 20, true)
-			time.Sleep(2 * askGap) // for its check
+			time.Sleep(2 * minCheckGap) // for its check
 			if got := states(p); got != "uhh" {
 				t.Fatalf("got %s, want it out for its check", got)
 			}

@@ -11,13 +11,13 @@ import (
 const (
 	// breath is how long requests are held after the first upstream came back,
 	// so that the others have the time to, and it does not get all of them.
-	breath = 10 * time.Millisecond
+	releaseDelay = 10 * time.Millisecond
 
 	// firstWindow is how many requests that waited an upstream is given at
 	// once when it comes back. Each answer makes room for two more (as TCP's
 	// slow start does), so that they go out as fast as it takes them.
-	firstWindow = 8
-	unpaced     = math.MaxInt64
+	firstReleaseWindow = 8
+	noReleaseWindow    = math.MaxInt64
 )
 
 // Pick returns the best upstream for r and the one to have when that is not to
@@ -28,15 +28,15 @@ func (p *Pool) Pick(ctx context.Context, r *Request) (best, second *Member) {
 		return nil, nil
 	}
 	if p.queue.size.Load() == 0 {
-		if best, second = p.view.Load().take(r, false); best != nil {
+		if best, second = p.view.Load().reserveBest(r, false); best != nil {
 			return best, second
 		}
 	}
 	if !p.wait(ctx, r, func(v *view) bool {
-		best, second = v.take(r, true)
+		best, second = v.reserveBest(r, true)
 		return best != nil
 	}) && !p.closedTo(r) {
-		best, second = p.view.Load().takeAny(r)
+		best, second = p.view.Load().reserveAny(r)
 	}
 	return best, second
 }
@@ -59,26 +59,26 @@ func (p *Pool) Usable(ctx context.Context, r *Request) []*Member {
 // whether that came. It gives up when the client leaves, the time is over, or too
 // many wait.
 func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool {
-	until, ok := p.patience(r)
+	until, ok := p.holdDeadline(r)
 	if !ok {
 		return false
 	}
 	w, first := p.queue.join(p.HoldMax)
 	if w == nil {
-		r.spent = true
-		p.reportHold(Crowded)
+		r.holdSpent = true
+		p.reportHold(Overflow)
 		return false
 	}
 	outcome := TimedOut
 	defer func() {
 		p.queue.leave(w)
 		if p.queue.size.Load() == 0 {
-			p.dismissAttendant()
+			p.stopHandover()
 		}
 		p.reportHold(outcome)
 	}()
 	if first {
-		p.askForHeld()
+		p.checkForHeld()
 	}
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
@@ -91,10 +91,10 @@ func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool 
 			}
 		case <-timer.C:
 		case <-ctx.Done():
-			outcome, r.spent = ClientLeft, true
+			outcome, r.holdSpent = ClientLeft, true
 			return false
 		}
-		until, ok = p.patience(r)
+		until, ok = p.holdDeadline(r)
 		timer.Reset(time.Until(until))
 	}
 	return false
@@ -102,35 +102,35 @@ func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool 
 
 // askForHeld has every upstream that is out checked at once, for a request that
 // begins to wait; but those of a big pool together only a thousand times a second.
-func (p *Pool) askForHeld() {
-	v, now, last := p.view.Load(), balance.Now(), p.asked.Load()
-	if last != 0 && now-last < int64(v.interval(askGap)) {
+func (p *Pool) checkForHeld() {
+	v, now, last := p.view.Load(), balance.Now(), p.heldCheckAt.Load()
+	if last != 0 && now-last < int64(v.interval(minCheckGap)) {
 		return
 	}
-	if p.asked.CompareAndSwap(last, now|1) { // 0 stands for never
-		v.askOthers()
+	if p.heldCheckAt.CompareAndSwap(last, now|1) { // 0 stands for never
+		v.checkUnhealthy()
 	}
 }
 
 // patience is until when r may wait; false means not at all. All the waiting of
 // one request counts together, and an outage is waited for only from its
 // beginning on: later requests are told at once.
-func (p *Pool) patience(r *Request) (until time.Time, ok bool) {
-	if p.Hold <= 0 || r.spent || r.Hurried || p.closedTo(r) {
+func (p *Pool) holdDeadline(r *Request) (until time.Time, ok bool) {
+	if p.Hold <= 0 || r.holdSpent || r.NoHold || p.closedTo(r) {
 		return until, false
 	}
 	now := time.Now()
-	if r.patience.IsZero() {
-		r.patience = now.Add(p.Hold)
+	if r.holdUntil.IsZero() {
+		r.holdUntil = now.Add(p.Hold)
 	}
-	until = r.patience
+	until = r.holdUntil
 	if v := p.view.Load(); v.down() {
 		if end := v.outage.Add(p.Hold); end.Before(until) {
 			until = end
 		}
 	}
-	r.spent = !until.After(now)
-	return until, !r.spent
+	r.holdSpent = !until.After(now)
+	return until, !r.holdSpent
 }
 
 // pause waits for d; false means that ctx was done before.

@@ -27,7 +27,7 @@ func TestRestartIsBridged(t *testing.T) {
 		if got := retry(p, r); got != "app1:80" {
 			t.Fatalf("picked %q after the restart", got)
 		}
-		if waited := time.Since(begun); waited < 2*time.Second || waited > 2*time.Second+urgentInterval*11/10+2*breath {
+		if waited := time.Since(begun); waited < 2*time.Second || waited > 2*time.Second+urgentInterval*11/10+2*releaseDelay {
 			t.Errorf("waited %v for a restart of 2 s", waited)
 		}
 		r.Done("")
@@ -66,7 +66,7 @@ func TestOutageNobodySawBeginIsNotWaitedFor(t *testing.T) {
 		apps[0].set(cause.ConnectionRefused)
 		start(t, p)
 		begun := time.Now()
-		if got := pick(p, new(Request)); got != "" || time.Since(begun) > breath {
+		if got := pick(p, new(Request)); got != "" || time.Since(begun) > releaseDelay {
 			t.Errorf("picked %q after %v", got, time.Since(begun))
 		}
 	})
@@ -240,7 +240,7 @@ func TestVerdictMustBeNewer(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		u := p.view.Load().members[0]
 		apps[0].takes = 100 * time.Millisecond
-		u.ask()
+		u.checkSoon()
 		time.Sleep(50 * time.Millisecond)
 		apps[0].set(cause.ConnectionRefused)
 		r := new(Request)

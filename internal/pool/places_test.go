@@ -28,8 +28,8 @@ func TestMaxRequests(t *testing.T) {
 			out[i] = new(Request)
 			count[pick(p, out[i])]++
 		}
-		if fmt.Sprint(count) != "map[app1:80:2 app2:80:2]" || !p.view.Load().crowded() {
-			t.Errorf("requests at %v, crowded %v", count, p.view.Load().crowded())
+		if fmt.Sprint(count) != "map[app1:80:2 app2:80:2]" || !p.view.Load().allFull() {
+			t.Errorf("requests at %v, crowded %v", count, p.view.Load().allFull())
 		}
 		time.AfterFunc(time.Second, func() { out[0].Answered(200); out[0].Done("") })
 		begun := time.Now()
@@ -46,7 +46,7 @@ func TestMaxRequests(t *testing.T) {
 // TestFreePlacesAreUsed: a place that is free goes to who waits for one, no matter
 // how many requests are unanswered in the other places.
 func TestFreePlacesAreUsed(t *testing.T) {
-	for name, held := range map[string]int{"always up": 0, "came back for some": 1, "came back for a window": firstWindow} {
+	for name, held := range map[string]int{"always up": 0, "came back for some": 1, "came back for a window": firstReleaseWindow} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, apps, members := newPool(options(), 1)
@@ -128,8 +128,8 @@ func TestMaxRequestsIsNeverOverrun(t *testing.T) {
 					})
 				}
 				all.Wait()
-				if n := members[0].Key; served.Load() == 0 || byAddress(p, n.Address).taken.Load() != 0 {
-					t.Errorf("%d served, %d places are taken in the end", served.Load(), byAddress(p, n.Address).taken.Load())
+				if n := members[0].Key; served.Load() == 0 || byAddress(p, n.Address).reserved.Load() != 0 {
+					t.Errorf("%d served, %d places are taken in the end", served.Load(), byAddress(p, n.Address).reserved.Load())
 				}
 			})
 		})

@@ -80,7 +80,7 @@ const (
 	// ClientLeft: the client did not wait for it.
 	ClientLeft Outcome = "canceled"
 	// Crowded: too many requests waited already, so this one did not.
-	Crowded Outcome = "overflow"
+	Overflow Outcome = "overflow"
 )
 
 // Transition is a change of what is believed of an upstream.
@@ -104,20 +104,20 @@ type Pool struct {
 	queue    queue
 	visitors *visitors
 	// stale is whether a new view is about to be made.
-	stale atomic.Bool
+	refreshPending atomic.Bool
 	// began is when the pool was made.
-	began time.Time
+	createdAt time.Time
 	// attendant makes checks for those who wait through a reload.
-	attendant atomic.Pointer[Prober]
+	handoverProber atomic.Pointer[Prober]
 	// running is whether a running config reports what changes here; started whether
 	// any ever did.
 	running, started atomic.Bool
 	// closed is set while the pool is in maintenance; opened is when it last ended
 	// (of time.UnixNano).
-	closed atomic.Pointer[intent.Intent]
-	opened atomic.Int64
+	maintenance atomic.Pointer[intent.Intent]
+	reopened    atomic.Int64
 	// asked is when requests that wait had all checked last (of balance.Now).
-	asked atomic.Int64
+	heldCheckAt atomic.Int64
 
 	// mu guards the making of views and what follows. It is taken before the
 	// mutex of an upstream, never after.
@@ -138,12 +138,12 @@ type Pool struct {
 // known of them already is taken over. Release must be called in the end.
 func New(o Options, fixed []Member) *Pool {
 	o.Sources = slices.Clone(o.Sources) // each pool keeps its own
-	p := &Pool{Options: o, fixed: fixed, listed: make([][]Member, len(o.Sources)), began: time.Now(), visitors: visitorsOf(o.Token)}
+	p := &Pool{Options: o, fixed: fixed, listed: make([][]Member, len(o.Sources)), createdAt: time.Now(), visitors: visitorsOf(o.Token)}
 	p.view.Store(new(view))
 	for i := range p.Sources {
-		p.listed[i] = p.Sources[i].recall()
+		p.listed[i] = p.Sources[i].restore()
 	}
-	p.enroll(time.Now())
+	p.syncMembers(time.Now())
 	p.refreshNow()
 	return p
 }
@@ -158,21 +158,21 @@ func (p *Pool) Release() {
 		return
 	}
 	p.released = true
-	time.AfterFunc(p.Hold, p.detach)
+	time.AfterFunc(p.Hold, p.releaseUpstreams)
 }
 
-func (p *Pool) detach() {
-	p.dismissAttendant()
+func (p *Pool) releaseUpstreams() {
+	p.stopHandover()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range p.members {
-		p.leave(m)
+		p.drop(m)
 	}
 	p.members = nil
 	for _, s := range p.Sources {
-		s.forget()
+		s.release()
 	}
-	_, _ = crowds.Delete(p.Token)
+	_, _ = visitorsByToken.Delete(p.Token)
 }
 
 // Start has the upstreams checked, and the sources read, by b from now on.
@@ -182,11 +182,11 @@ func (p *Pool) Start(b *Prober) {
 	p.running.Store(true)
 	p.started.Store(true)
 	for _, m := range p.members {
-		p.check(m, b)
+		p.startChecks(m, b)
 	}
 	p.mu.Unlock()
 	for i := range p.Sources {
-		b.run(func(ctx context.Context) { p.follow(ctx, i) })
+		b.run(func(ctx context.Context) { p.watchSource(ctx, i) })
 	}
 }
 
@@ -200,39 +200,39 @@ func (p *Pool) Stop() {
 	}
 	p.running.Store(false)
 	p.prober = nil
-	p.unbind()
+	p.stopChecks()
 	if p.queue.size.Load() > 0 {
-		p.attend()
+		p.startHandover()
 	}
 }
 
 // unbind ends the checks for p. Caller must hold p.mu.
-func (p *Pool) unbind() {
+func (p *Pool) stopChecks() {
 	for _, m := range p.members {
-		m.uncheck()
+		m.stopChecks()
 	}
 }
 
 // attend goes on with the checks that no running config makes any more, for those
 // who still wait for their outcome. Caller must hold p.mu.
-func (p *Pool) attend() {
+func (p *Pool) startHandover() {
 	const probes = 8 // at once
-	attendant := NewProber(probes)
+	handover := NewProber(probes)
 	for _, m := range p.members {
 		if !m.bound() {
-			p.check(m, attendant)
+			p.startChecks(m, handover)
 		}
 	}
-	p.attendant.Store(attendant)
+	p.handoverProber.Store(handover)
 }
 
 // dismissAttendant takes attend back, once nobody waits any more.
-func (p *Pool) dismissAttendant() {
-	if attendant := p.attendant.Swap(nil); attendant != nil {
+func (p *Pool) stopHandover() {
+	if handover := p.handoverProber.Swap(nil); handover != nil {
 		p.mu.Lock()
-		p.unbind()
+		p.stopChecks()
 		p.mu.Unlock()
-		attendant.Stop()
+		handover.Stop()
 	}
 }
 
@@ -241,11 +241,11 @@ func (p *Pool) dismissAttendant() {
 // pool cost something, and nobody is given a dead upstream for want of one (see
 // Member.dead): they are made after a moment, for all changes until then.
 func (p *Pool) refresh() (changed State) {
-	if p.stale.Swap(true) {
+	if p.refreshPending.Swap(true) {
 		return "" // somebody is about to
 	}
-	const each, soon = time.Microsecond, time.Millisecond
-	if wait := time.Duration(len(p.view.Load().members)) * each; wait > soon {
+	const perMember, maxWait = time.Microsecond, time.Millisecond
+	if wait := time.Duration(len(p.view.Load().members)) * perMember; wait > maxWait {
 		time.AfterFunc(wait, func() { p.reportState(p.refreshNow()) })
 		return ""
 	}
@@ -254,17 +254,17 @@ func (p *Pool) refresh() (changed State) {
 
 func (p *Pool) refreshNow() (changed State) {
 	p.mu.Lock()
-	p.stale.Store(false) // before looking: what changes from now on is not seen
+	p.refreshPending.Store(false) // before looking: what changes from now on is not seen
 	before, now := p.view.Load(), time.Now()
-	changed = p.renew(now)
+	changed = p.updateView(now)
 	v := p.view.Load()
 	p.mu.Unlock()
 	if before.down() && !v.down() {
 		if !before.outage.IsZero() && len(before.serving) > 0 { // and not for want of any
-			p.visitors.ended(now.Sub(before.outage))
+			p.visitors.outageEnded(now.Sub(before.outage))
 		}
-		v.askOthers()
-		time.AfterFunc(breath, p.queue.advance)
+		v.checkUnhealthy()
+		time.AfterFunc(releaseDelay, p.queue.advance)
 	} else {
 		p.queue.advance()
 	}

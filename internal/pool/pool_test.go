@@ -156,7 +156,7 @@ func TestSchedule(t *testing.T) {
 		for i, w := range want {
 			within(t, fmt.Sprintf("pause before check %d", i+2), at[i+1]-at[i], w)
 		}
-		if _, since := p.Outage(); since.IsZero() {
+		if _, since := p.DownSince(); since.IsZero() {
 			t.Error("the state has no date")
 		}
 	})
@@ -197,7 +197,7 @@ func TestChecksAreBoundedAndNeverOverlap(t *testing.T) {
 			t.Errorf("%d checks at once, want 7", busy)
 		}
 		for range 100 {
-			p.view.Load().members[0].ask()
+			p.view.Load().members[0].checkSoon()
 			time.Sleep(time.Second)
 			if n := apps[0].busy.Load(); n > 1 {
 				t.Fatalf("%d checks of one upstream at once", n)
@@ -217,7 +217,7 @@ func TestFailuresAskForFewChecks(t *testing.T) {
 			apps[0].takes = takes
 			before, m := len(apps[0].since(time.Now())), byAddress(p, "app1:80")
 			for range 10_000 {
-				m.suspected()
+				m.markSuspect()
 				time.Sleep(100 * time.Microsecond)
 			}
 			if n := len(apps[0].since(time.Now())) - before; n < 50 || n > 101 {

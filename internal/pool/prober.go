@@ -40,7 +40,7 @@ func (p *Prober) Stop() {
 
 // run runs f until Stop, which ends its context and waits for it.
 func (p *Prober) run(f func(context.Context)) {
-	if p.enter() {
+	if p.register() {
 		go func() {
 			defer p.checks.Done()
 			f(p.ctx)
@@ -49,7 +49,7 @@ func (p *Prober) run(f func(context.Context)) {
 }
 
 // enter announces a check; false means that none may begin any more.
-func (p *Prober) enter() bool {
+func (p *Prober) register() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ctx.Err() != nil {

@@ -25,17 +25,17 @@ type waiter struct {
 
 // join lines up, unless room requests wait already. First tells that nobody else
 // does.
-func (q *queue) join(room int) (w *waiter, first bool) {
+func (q *queue) join(limit int) (w *waiter, first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.waiting.Len() >= room {
+	if q.waiting.Len() >= limit {
 		return nil, false
 	}
 	w = &waiter{turn: make(chan struct{}, 1)}
 	w.place = q.waiting.PushBack(w)
 	first = q.size.Add(1) == 1
 	if first {
-		w.give() // what it looked at before may have changed meanwhile
+		w.giveTurn() // what it looked at before may have changed meanwhile
 	}
 	return w, first
 }
@@ -46,7 +46,7 @@ func (q *queue) leave(w *waiter) {
 	defer q.mu.Unlock()
 	q.waiting.Remove(w.place)
 	q.size.Add(-1)
-	q.next()
+	q.giveFirstTurn()
 }
 
 // advance gives the turn to the first: something has changed. It costs nothing
@@ -57,18 +57,18 @@ func (q *queue) advance() {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.next()
+	q.giveFirstTurn()
 }
 
 // next gives the turn to the first. Caller must hold q.mu.
-func (q *queue) next() {
+func (q *queue) giveFirstTurn() {
 	if front := q.waiting.Front(); front != nil {
-		front.Value.(*waiter).give()
+		front.Value.(*waiter).giveTurn()
 	}
 }
 
 // give gives w the turn, which it may have already.
-func (w *waiter) give() {
+func (w *waiter) giveTurn() {
 	select {
 	case w.turn <- struct{}{}:
 	default:

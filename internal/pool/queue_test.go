@@ -82,7 +82,7 @@ func TestReleaseIsPaced(t *testing.T) {
 		if most > held*3/4 {
 			t.Errorf("%d of %d went out at once", most, held)
 		}
-		if took := last.Sub(back); took > urgentInterval*2+breath+10*takes {
+		if took := last.Sub(back); took > urgentInterval*2+releaseDelay+10*takes {
 			t.Errorf("the last went out %v after the app was back", took)
 		}
 		if n := p.queue.size.Load(); n != 0 {
@@ -218,7 +218,7 @@ func TestLeavingMakesRoom(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
 		breakOff(p, 1, cause.ConnectionRefused)
-		const held, stays = 3 * firstWindow, 100 * time.Millisecond
+		const held, stays = 3 * firstReleaseWindow, 100 * time.Millisecond
 		time.Sleep(500 * time.Millisecond)
 		went := make(chan time.Time, held)
 		var all sync.WaitGroup
@@ -235,7 +235,7 @@ func TestLeavingMakesRoom(t *testing.T) {
 		back := time.Now()
 		apps[0].set("")
 		for i := range held {
-			if took := (<-went).Sub(back); took > 2*urgentInterval+breath+held/firstWindow*stays {
+			if took := (<-went).Sub(back); took > 2*urgentInterval+releaseDelay+held/firstReleaseWindow*stays {
 				t.Errorf("request %d of %d went out %v after the app was back", i, held, took)
 			}
 		}
@@ -286,7 +286,7 @@ func TestReleaseIsPacedForEach(t *testing.T) {
 			a.set(cause.ConnectionRefused)
 		}
 		breakOff(p, 1, cause.ConnectionRefused)
-		p.view.Load().members[1].suspected()
+		p.view.Load().members[1].markSuspect()
 		time.Sleep(100 * time.Millisecond)
 		for range held {
 			go func() {
@@ -307,8 +307,8 @@ func TestReleaseIsPacedForEach(t *testing.T) {
 			synctest.Wait()
 		}
 		for _, m := range p.view.Load().members {
-			if n := m.load.Waiting(); n != firstWindow {
-				t.Errorf("%s was given %d at once, want %d", m.Dial(), n, firstWindow)
+			if n := m.load.Waiting(); n != firstReleaseWindow {
+				t.Errorf("%s was given %d at once, want %d", m.Dial(), n, firstReleaseWindow)
 			}
 		}
 		time.Sleep(10 * time.Second)

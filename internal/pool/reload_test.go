@@ -183,9 +183,9 @@ func TestStopTwice(t *testing.T) {
 		go pick(p, new(Request))
 		synctest.Wait()
 		p.Stop()
-		first := p.attendant.Load()
+		first := p.handoverProber.Load()
 		p.Stop()
-		if first == nil || p.attendant.Load() != first {
+		if first == nil || p.handoverProber.Load() != first {
 			t.Error("who waits is attended twice")
 		}
 		b.Stop()

@@ -21,27 +21,27 @@ type Request struct {
 	// held and never given an upstream.
 	Poll bool
 	// Hurried requests are never held.
-	Hurried bool
+	NoHold bool
 	// Admitted requests pass while the pool is closed for maintenance.
 	Admitted bool
 
-	retrying bool
-	spent    bool // whether it may not be held any more
+	retrying  bool
+	holdSpent bool // whether it may not be held any more
 
-	pool     *Pool
-	been     []*Upstream
-	space    [2]*Upstream // room for been, so that most requests need no other
-	attempts int
+	pool       *Pool
+	visited    []*Upstream
+	visitedBuf [2]*Upstream // room for been, so that most requests need no other
+	attempts   int
 	// failed are the loads of those outside of a pool at which attempts failed.
 	failed []*balance.Load
 
 	// current is the attempt under way; its load is nil while there is none.
 	current attempt
 	// taken is the upstream that has a place for r, which is not sent yet.
-	taken *Member
+	reserved *Member
 
 	// patience is until when this request may be held; zero while it never was.
-	patience time.Time
+	holdUntil time.Time
 }
 
 // attempt is one try at one upstream.
@@ -52,7 +52,7 @@ type attempt struct {
 	waiting bool
 	// answered is whether its status has been noted.
 	answered bool
-	forget   *func() bool // set while the attempt ends with a context
+	stopEnd  *func() bool // set while the attempt ends with a context
 }
 
 // Enter tells that p is to choose for r. Unless the attempt before it failed,
@@ -60,8 +60,8 @@ type attempt struct {
 func (r *Request) Enter(p *Pool) {
 	if !r.retrying || r.pool != p {
 		r.end()
-		r.been, r.attempts = r.space[:0], 0
-		r.patience, r.spent = time.Time{}, false
+		r.visited, r.attempts = r.visitedBuf[:0], 0
+		r.holdUntil, r.holdSpent = time.Time{}, false
 	}
 	r.pool, r.retrying = p, false
 }
@@ -70,15 +70,15 @@ func (r *Request) Enter(p *Pool) {
 func (r *Request) Pool() *Pool { return r.pool }
 
 // Crowded reports whether the pool has upstreams, but all are full.
-func (r *Request) Crowded() bool { return r.pool != nil && r.pool.view.Load().crowded() }
+func (r *Request) AllFull() bool { return r.pool != nil && r.pool.view.Load().allFull() }
 
 // MaybeSent reports whether an upstream before the last may have had the request:
 // one that was tried, and is not known to take no connections.
 func (r *Request) MaybeSent() bool {
-	if len(r.been) < 2 {
+	if len(r.visited) < 2 {
 		return false
 	}
-	return slices.ContainsFunc(r.been[:len(r.been)-1], func(u *Upstream) bool {
+	return slices.ContainsFunc(r.visited[:len(r.visited)-1], func(u *Upstream) bool {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		c, _ := u.state.Failure()
@@ -95,7 +95,7 @@ func (r *Request) SentTo(hostPort string) bool {
 }
 
 // Leave tells that no pool has to do with r any more.
-func (r *Request) Leave() {
+func (r *Request) Detach() {
 	r.end()
 	r.pool = nil
 }
@@ -116,18 +116,18 @@ func (r *Request) Begin(ctx context.Context, load *balance.Load) {
 // BeginAt is Begin for an upstream of the pool. It reports false if that has as
 // many requests as it may.
 func (r *Request) BeginAt(ctx context.Context, m *Member) bool {
-	if r.taken != m {
-		r.giveBack()
-		if !m.take() {
+	if r.reserved != m {
+		r.unreserve()
+		if !m.reserve() {
 			return false
 		}
 	}
-	r.taken = nil
+	r.reserved = nil
 	if r.pool.queue.size.Load() == 0 {
-		m.widen(false)
+		m.growReleaseWindow(false)
 	}
 	r.send(&m.load)
-	r.visit(m)
+	r.addAttempt(m)
 	if !r.Watched {
 		p := r.pool
 		r.unwatched(ctx, func() { p.finished(m) })
@@ -157,36 +157,36 @@ func (r *Request) unwatched(ctx context.Context, end func()) {
 	r.current.load.Answered(r.current.start)
 	r.current.waiting = false
 	stop := context.AfterFunc(ctx, end)
-	r.current.forget = &stop
+	r.current.stopEnd = &stop
 }
 
 // take chooses until it has a place at the best, which may become full meanwhile.
-func (r *Request) take(choose func() (best, second *Member)) (best, second *Member) {
+func (r *Request) reserve(choose func() (best, second *Member)) (best, second *Member) {
 	for {
 		best, second = choose()
-		if best == nil || best.take() {
-			r.taken = best
+		if best == nil || best.reserve() {
+			r.reserved = best
 			return best, second
 		}
 	}
 }
 
 // Decline tells that r is not sent to what was picked for it.
-func (r *Request) Decline() { r.giveBack() }
+func (r *Request) Decline() { r.unreserve() }
 
 // giveBack returns the place that was taken for r but not used.
-func (r *Request) giveBack() {
-	if m := r.taken; m != nil {
-		r.taken = nil
-		m.giveBack()
+func (r *Request) unreserve() {
+	if m := r.reserved; m != nil {
+		r.reserved = nil
+		m.unreserve()
 		r.pool.queue.advance()
 	}
 }
 
-func (r *Request) visit(m *Member) {
+func (r *Request) addAttempt(m *Member) {
 	r.current.member = m
 	r.attempts++
-	r.been = append(r.been, m.Upstream)
+	r.visited = append(r.visited, m.Upstream)
 }
 
 // Answered notes the status of the response, once its headers are there.
@@ -230,7 +230,7 @@ func (r *Request) Failed(innocent, maybeSent bool) {
 	}
 	r.suspect(a)
 	if a.member != nil && maybeSent && r.Watched {
-		r.pool.doubt(a.member)
+		r.pool.failUnconfirmed(a.member)
 	}
 }
 
@@ -244,7 +244,7 @@ func (r *Request) Done(c cause.Cause) {
 	}
 	r.suspect(a)
 	if a.member != nil && c.Fate() == cause.Unknown && r.Watched {
-		r.pool.strike(a.member, c, unanswered)
+		r.pool.strike(a.member, c, noDetail)
 	}
 }
 
@@ -256,13 +256,13 @@ func (r *Request) suspect(a attempt) {
 		a.load.Fail(now, time.Duration(now-a.start))
 	}
 	if a.member != nil {
-		a.member.suspected()
+		a.member.markSuspect()
 	}
 }
 
 // end closes the attempt under way, if there is one.
 func (r *Request) end() {
-	r.giveBack()
+	r.unreserve()
 	a := r.current
 	r.current = attempt{}
 	if a.load == nil {
@@ -271,7 +271,7 @@ func (r *Request) end() {
 	if a.waiting {
 		a.load.Answered(a.start)
 	}
-	if a.forget == nil || (*a.forget)() {
+	if a.stopEnd == nil || (*a.stopEnd)() {
 		if a.member != nil {
 			r.pool.finished(a.member)
 		} else {
@@ -281,18 +281,18 @@ func (r *Request) end() {
 }
 
 // tried reports whether r was sent to m already.
-func (r *Request) tried(m *Member) bool { return slices.Contains(r.been, m.Upstream) }
+func (r *Request) tried(m *Member) bool { return slices.Contains(r.visited, m.Upstream) }
 
 // answered counts a response, and makes room for those who wait.
 func (p *Pool) answered(m *Member, status int, latency time.Duration) {
-	p.judge(m, status, latency)
-	m.widen(p.queue.size.Load() > 0)
+	p.recordOutcome(m, status, latency)
+	m.growReleaseWindow(p.queue.size.Load() > 0)
 	p.queue.advance()
 }
 
 // finished counts a request off, which may leave room for one that waits.
 func (p *Pool) finished(m *Member) {
 	m.load.End()
-	m.giveBack()
+	m.unreserve()
 	p.queue.advance()
 }

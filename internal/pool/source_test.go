@@ -86,7 +86,7 @@ func (n *names) options() Options {
 	run := fmt.Sprint(keys.Add(1))
 	o := options()
 	o.Refresh, o.Grace = refresh, grace
-	o.Sources = []Source{{Name: "names", Key: run, Read: n.read, Enlist: n.enlist(run)}}
+	o.Sources = []Source{{Name: "names", Key: run, Read: n.read, NewMember: n.enlist(run)}}
 	o.OnSource = func(source string, err error) {
 		n.set(func() { n.told = append(n.told, fmt.Sprint(source, ": ", err)) })
 	}
@@ -216,7 +216,7 @@ func TestFixedAndListedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &names{list: []string{"app2:80", "app1:80", "app2:80"}, apps: make(map[string]*app)}
 		o := n.options()
-		fixed, _ := o.Sources[0].Enlist(Listing{Address: "app1:80"})
+		fixed, _ := o.Sources[0].NewMember(Listing{Address: "app1:80"})
 		fixed.Weight = 3
 		p := New(o, []Member{fixed})
 		start(t, p)
@@ -264,7 +264,7 @@ func TestFlapping(t *testing.T) {
 			}
 			return true
 		})
-		if _, listed := lists.References(o.Sources[0].Key); left > 0 || listed {
+		if _, listed := lastLists.References(o.Sources[0].Key); left > 0 || listed {
 			t.Errorf("%d upstreams are left, list %v", left, listed)
 		}
 	})
@@ -283,7 +283,7 @@ func TestOutageBeginsWhenTheLastIsGone(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		down, since := p.Outage()
+		down, since := p.DownSince()
 		if !down || time.Since(since) > time.Second {
 			t.Fatalf("down %v, since %v ago", down, time.Since(since))
 		}
@@ -296,7 +296,7 @@ func TestOutageBeginsWhenTheLastIsGone(t *testing.T) {
 
 // TestNonsenseIsToldInShort: a list that is all wrong does not fill the log.
 func TestNonsenseIsToldInShort(t *testing.T) {
-	refuse := Source{Enlist: func(l Listing) (Member, error) { return Member{}, fmt.Errorf("no address: %q", l.Address) }}
+	refuse := Source{NewMember: func(l Listing) (Member, error) { return Member{}, fmt.Errorf("no address: %q", l.Address) }}
 	for n, want := range map[int]string{
 		0: "<nil>", 1: `no address: "x"`, 4000: `no address: "x"; and 3999 more`,
 	} {

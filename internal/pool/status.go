@@ -74,8 +74,8 @@ func (p *Pool) Status() Status {
 		Total: len(v.members), Held: p.queue.size.Load(), Waiting: p.visitors.waiting(time.Now()),
 		Upstreams: make([]UpstreamStatus, len(v.members)),
 	}
-	if closed := p.closed.Load(); closed != nil {
-		s.State, s.Since, s.Maintenance = InMaintenance, closed.Since, &closed.Maintenance
+	if maintenance := p.maintenance.Load(); maintenance != nil {
+		s.State, s.Since, s.Maintenance = InMaintenance, maintenance.Since, &maintenance.Maintenance
 	}
 	for i, m := range v.members {
 		s.Upstreams[i] = m.describe(p.SlowStart)
@@ -90,10 +90,10 @@ func (p *Pool) Status() Status {
 }
 
 // Outage reports whether the pool is down, and since when it is as it is.
-func (p *Pool) Outage() (down bool, since time.Time) {
+func (p *Pool) DownSince() (down bool, since time.Time) {
 	v := p.view.Load()
 	if v.since.IsZero() {
-		return v.down(), p.began
+		return v.down(), p.createdAt
 	}
 	return v.down(), v.since
 }

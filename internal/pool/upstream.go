@@ -23,7 +23,7 @@ const (
 	urgentInterval = 50 * time.Millisecond
 
 	// askGap bounds how often failing requests can ask for a check.
-	askGap = 10 * time.Millisecond
+	minCheckGap = 10 * time.Millisecond
 )
 
 // upstreams holds the state of every upstream in use, across reloads: a new
@@ -50,15 +50,15 @@ type Upstream struct {
 	// upSince is when it came back last (of balance.Now).
 	upSince atomic.Int64
 	// standing is what readers without the lock need of state.
-	standing atomic.Uint32
+	eligibility atomic.Uint32
 
 	// Address is where requests go, as the owner wrote it.
 	Address string
 	// strikes are the requests in a row that failed, and doubts those of which the
 	// next check tells (see decide); taken is how many places are.
-	strikes, doubts, taken atomic.Int64
+	strikes, unconfirmed, reserved atomic.Int64
 	// window is how many of the requests that waited it may have unanswered.
-	window atomic.Int64
+	releaseWindow atomic.Int64
 	// dueAt is due for readers without the lock (of time.UnixNano); 0 is not yet.
 	dueAt atomic.Int64
 
@@ -69,10 +69,10 @@ type Upstream struct {
 	bindings []*binding
 	// due is when the next check is to begin, timer wakes for it; checking
 	// and again tell that one is under way and another is wanted after it.
-	due      time.Time
-	timer    *time.Timer
-	checking bool
-	again    bool
+	due          time.Time
+	timer        *time.Timer
+	checkRunning bool
+	checkAgain   bool
 }
 
 // binding is how one running config checks an upstream.
@@ -84,7 +84,7 @@ type binding struct {
 
 func acquire(k Key) *Upstream {
 	fresh := &Upstream{Address: k.Address}
-	fresh.window.Store(unpaced)
+	fresh.releaseWindow.Store(noReleaseWindow)
 	u, _ := upstreams.LoadOrStore(k, fresh)
 	return u.(*Upstream)
 }
@@ -110,7 +110,7 @@ func (u *Upstream) unbind(b *binding) {
 	case u.timer == nil:
 	case len(u.bindings) == 0:
 		u.timer.Stop()
-	case !u.checking:
+	case !u.checkRunning:
 		u.schedule(max(0, time.Until(u.due)))
 	}
 }
@@ -136,34 +136,34 @@ func (u *Upstream) schedule(d time.Duration) {
 }
 
 // ask wants a check soon, one that begins after this call.
-func (u *Upstream) ask() {
+func (u *Upstream) checkSoon() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.askLocked()
+	u.checkSoonLocked()
 }
 
-func (u *Upstream) askLocked() {
-	if u.checking {
-		u.again = true
-	} else if wait := u.soonest(); time.Until(u.due) > wait {
+func (u *Upstream) checkSoonLocked() {
+	if u.checkRunning {
+		u.checkAgain = true
+	} else if wait := u.minDelay(); time.Until(u.due) > wait {
 		u.schedule(wait)
 	}
 }
 
 // soonest is how long to wait with a check that is wanted at once. Caller must hold u.mu.
-func (u *Upstream) soonest() time.Duration {
-	return max(0, askGap-time.Since(u.state.Last().At))
+func (u *Upstream) minDelay() time.Duration {
+	return max(0, minCheckGap-time.Since(u.state.Last().At))
 }
 
 // suspected notes that a request failed here: until a check has had its say, u
 // is picked only where nothing else is left. Without anybody to check it, it
 // would be suspected for ever.
-func (u *Upstream) suspected() {
+func (u *Upstream) markSuspect() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(u.bindings) > 0 {
 		u.suspicion.Add(1)
-		u.askLocked()
+		u.checkSoonLocked()
 	}
 }
 
@@ -173,46 +173,46 @@ func (u *Upstream) suspect() bool { return u.suspicion.Load() != 0 }
 // probe runs one check in the newest config, unless one is under way.
 func (u *Upstream) probe() {
 	u.mu.Lock()
-	if u.checking || len(u.bindings) == 0 {
+	if u.checkRunning || len(u.bindings) == 0 {
 		u.mu.Unlock()
 		return
 	}
 	b := u.bindings[len(u.bindings)-1]
-	if !b.prober.enter() {
+	if !b.prober.register() {
 		u.mu.Unlock()
 		return
 	}
-	u.checking, u.again = true, false
+	u.checkRunning, u.checkAgain = true, false
 	u.mu.Unlock()
 	r, ok := b.prober.do(b.check)
-	u.settle(b.policy, r, ok)
+	u.finishCheck(b.policy, r, ok)
 }
 
 // settle takes in the result of a check, if there is one, and plans the next.
-func (u *Upstream) settle(p health.Policy, r health.Result, ok bool) {
+func (u *Upstream) finishCheck(p health.Policy, r health.Result, ok bool) {
 	u.mu.Lock()
-	u.checking = false
+	u.checkRunning = false
 	var t *Transition
-	var moved bool
-	var answered uint64 // the suspicion that r is about
+	var changed bool
+	var cleared uint64 // the suspicion that r is about
 	if ok {
-		t, moved = u.observe(p, r)
-		if !u.again { // a check that began before the request failed proves nothing
-			answered = u.suspicion.Load()
-			u.decide(r.Passed())
+		t, changed = u.observe(p, r)
+		if !u.checkAgain { // a check that began before the request failed proves nothing
+			cleared = u.suspicion.Load()
+			u.confirmFailures(r.Passed())
 		}
 	}
 	switch {
 	case !ok:
 		u.schedule(0)
-	case u.again:
-		u.schedule(u.soonest())
+	case u.checkAgain:
+		u.schedule(u.minDelay())
 	default:
 		u.schedule(u.delay(p))
 	}
 	pools := slices.Clone(u.pools)
 	u.mu.Unlock()
-	u.tell(pools, t, moved, answered)
+	u.notifyPools(pools, t, changed, cleared)
 	for _, p := range pools {
 		if ok && p.running.Load() && p.OnProbe != nil {
 			p.OnProbe(r.Duration)
@@ -223,15 +223,15 @@ func (u *Upstream) settle(p health.Policy, r health.Result, ok bool) {
 // tell makes known to the pools what became of u: they look at it anew if it
 // moved, who waits looks again if the suspicion that was answered is over, and
 // the owner hears of the transition.
-func (u *Upstream) tell(pools []*Pool, t *Transition, moved bool, answered uint64) {
+func (u *Upstream) notifyPools(pools []*Pool, t *Transition, changed bool, cleared uint64) {
 	states := make([]State, len(pools))
 	for i, p := range pools {
-		if moved {
+		if changed {
 			states[i] = p.refresh()
 		}
 	}
 	// Only now: what is dead must be out of the views before it looks innocent.
-	if answered != 0 && u.suspicion.CompareAndSwap(answered, 0) {
+	if cleared != 0 && u.suspicion.CompareAndSwap(cleared, 0) {
 		for _, p := range pools {
 			p.queue.advance()
 		}
@@ -246,11 +246,11 @@ func (u *Upstream) tell(pools []*Pool, t *Transition, moved bool, answered uint6
 // and whether pools have to look at u anew. Caller must hold u.mu.
 func (u *Upstream) observe(p health.Policy, r health.Result) (*Transition, bool) {
 	now, since := time.Now(), u.state.Since()
-	changed := u.state.Observe(p, now, r, u.lenient())
+	changed := u.state.Observe(p, now, r, u.onePassIsEnough())
 	if changed && u.state.Status() == health.Healthy {
-		u.comeBack()
+		u.resetAfterRecovery()
 	}
-	moved := u.stand()
+	moved := u.updateEligibility()
 	if !changed {
 		return nil, moved
 	}
@@ -259,9 +259,9 @@ func (u *Upstream) observe(p health.Policy, r health.Result) (*Transition, bool)
 
 // stand updates the standing after the state may have changed, and reports
 // whether it did. Caller must hold u.mu.
-func (u *Upstream) stand() (moved bool) {
-	next := uint32(standingOf(&u.state))
-	return u.standing.Swap(next) != next
+func (u *Upstream) updateEligibility() (changed bool) {
+	next := uint32(eligibilityOf(&u.state))
+	return u.eligibility.Swap(next) != next
 }
 
 // transition describes the change that has just been made to the state, which was
@@ -278,7 +278,7 @@ func (u *Upstream) transition(since, now time.Time) *Transition {
 
 // lenient reports whether one passed check is enough: while a pool has nothing
 // else left, nothing is lost by trying. Caller must hold u.mu.
-func (u *Upstream) lenient() bool {
+func (u *Upstream) onePassIsEnough() bool {
 	return slices.ContainsFunc(u.pools, func(p *Pool) bool { return p.view.Load().down() })
 }
 
@@ -291,7 +291,7 @@ func (u *Upstream) held() bool {
 func (u *Upstream) delay(p health.Policy) time.Duration {
 	d := u.state.Delay(p, time.Now())
 	if s := u.state.Status(); s == health.Checking || s == health.Unhealthy {
-		d = min(d, u.urgent())
+		d = min(d, u.heldInterval())
 	}
 	return jittered(d)
 }
@@ -301,7 +301,7 @@ func jittered(d time.Duration) time.Duration {
 }
 
 // urgent is the interval while requests are held for u. Caller must hold u.mu.
-func (u *Upstream) urgent() time.Duration {
+func (u *Upstream) heldInterval() time.Duration {
 	d := time.Duration(math.MaxInt64)
 	for _, p := range u.pools {
 		if p.queue.size.Load() > 0 {
@@ -312,10 +312,10 @@ func (u *Upstream) urgent() time.Duration {
 }
 
 // standing is the part of a health.State that decides who is given requests.
-type standing uint32
+type eligibility uint32
 
 const (
-	checking standing = iota
+	checking eligibility = iota
 	healthy
 	// soft: unhealthy, but it does answer, only late or badly.
 	soft
@@ -323,7 +323,7 @@ const (
 	hard
 )
 
-func standingOf(s *health.State) standing {
+func eligibilityOf(s *health.State) eligibility {
 	cause, _ := s.Failure()
 	switch {
 	case s.Status() == health.Checking:

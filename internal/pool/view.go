@@ -60,7 +60,7 @@ func (v *view) interval(least time.Duration) time.Duration {
 }
 
 // look makes a view of the upstreams as they are now. Caller must hold p.mu.
-func (p *Pool) look(now time.Time) *view {
+func (p *Pool) buildView(now time.Time) *view {
 	v := &view{members: slices.Clone(p.members), drained: p.drained, slowStart: p.SlowStart, failOpen: p.FailOpen == FailOpenAlways}
 	v.serving = v.members
 	if len(v.drained) > 0 {
@@ -73,7 +73,7 @@ func (p *Pool) look(now time.Time) *view {
 		if m.Backup {
 			tier = &backup
 		}
-		s := standing(m.standing.Load())
+		s := eligibility(m.eligibility.Load())
 		tier[s] = append(tier[s], m)
 	}
 	v.healthy = len(primary[healthy]) + len(backup[healthy])
@@ -90,7 +90,7 @@ func (p *Pool) look(now time.Time) *view {
 	if len(v.usable) == 0 {
 		v.unchecked = firstOf(primary[checking], backup[checking])
 	}
-	p.date(v, now)
+	p.setState(v, now)
 	return v
 }
 
@@ -102,17 +102,17 @@ func firstOf(a, b []*Member) []*Member {
 }
 
 // date sets the state of a view, and since when it is so. Caller must hold p.mu.
-func (p *Pool) date(v *view, now time.Time) {
+func (p *Pool) setState(v *view, now time.Time) {
 	switch {
 	case len(v.serving) > 0 && v.healthy == len(v.serving):
 		v.state = Up
-	case len(v.usable) > 0, len(v.unchecked) > 0, len(v.members) == 0 && p.unread():
+	case len(v.usable) > 0, len(v.unchecked) > 0, len(v.members) == 0 && p.hasUnreadSource():
 		v.state = Degraded
 	default:
 		v.state = Down
 	}
 	old := p.view.Load()
-	v.upSince = old.comeBack(now)
+	v.upSince = old.nextUpSince(now)
 	if old.state == v.state && !old.since.IsZero() {
 		v.since, v.outage = old.since, old.outage
 		return
@@ -121,14 +121,14 @@ func (p *Pool) date(v *view, now time.Time) {
 	v.outage = lastChange(v.members, (*health.State).EverUp)
 	switch {
 	case len(v.members) == 0: // its sources may still begin to work
-		v.since, v.outage = p.began, p.began
+		v.since, v.outage = p.createdAt, p.createdAt
 	case old.state != "" && !v.outage.IsZero(): // seen from the beginning
 		v.since, v.outage = now, now
 	}
 }
 
 // comeBack is since when a view that follows v is up, if it is.
-func (v *view) comeBack(now time.Time) time.Time {
+func (v *view) nextUpSince(now time.Time) time.Time {
 	if v.down() || v.upSince.IsZero() {
 		return now
 	}
@@ -150,10 +150,10 @@ func lastChange(members []*Member, counts func(*health.State) bool) (at time.Tim
 
 // askOthers has every upstream that is out checked at once: what brought one back
 // has likely brought the others back, too.
-func (v *view) askOthers() {
+func (v *view) checkUnhealthy() {
 	for _, m := range v.members {
-		if standing(m.standing.Load()) != healthy {
-			m.ask()
+		if eligibility(m.eligibility.Load()) != healthy {
+			m.checkSoon()
 		}
 	}
 }
@@ -162,8 +162,8 @@ func (v *view) askOthers() {
 // stands for none. Those it tried come after those it did not, and a suspect is
 // left out as long as a verdict on it may be waited for. Requests that waited are
 // paced: an upstream that came back is given them as it answers.
-func (v *view) choose(r *Request, paced bool) (best, second *Member) {
-	may := func(m *Member) bool { return v.ok(m, paced) }
+func (v *view) choose(r *Request, wasHeld bool) (best, second *Member) {
+	may := func(m *Member) bool { return v.mayUse(m, wasHeld) }
 	best, second = v.pick(v.usable, func(m *Member) bool { return may(m) && !r.tried(m) })
 	if best == nil && r.attempts > 0 {
 		best, second = v.pick(v.usable, may)
@@ -182,13 +182,13 @@ func (v *view) chooseAny(r *Request) (best, second *Member) {
 }
 
 // take is choose, with a place taken at the best.
-func (v *view) take(r *Request, paced bool) (best, second *Member) {
-	return r.take(func() (best, second *Member) { return v.choose(r, paced) })
+func (v *view) reserveBest(r *Request, wasHeld bool) (best, second *Member) {
+	return r.reserve(func() (best, second *Member) { return v.choose(r, wasHeld) })
 }
 
 // takeAny is chooseAny, with a place taken at the best.
-func (v *view) takeAny(r *Request) (best, second *Member) {
-	return r.take(func() (best, second *Member) { return v.chooseAny(r) })
+func (v *view) reserveAny(r *Request) (best, second *Member) {
+	return r.reserve(func() (best, second *Member) { return v.chooseAny(r) })
 }
 
 // pick returns the two best of those that may be picked.
@@ -210,17 +210,17 @@ func (v *view) pick(from []*Member, may func(*Member) bool) (best, second *Membe
 }
 
 // ok reports whether m may be given a request now, or one that waited.
-func (v *view) ok(m *Member, paced bool) bool {
-	return m.ready(paced) && (v.failOpen || !m.dead())
+func (v *view) mayUse(m *Member, wasHeld bool) bool {
+	return m.ready(wasHeld) && (v.failOpen || !m.dead())
 }
 
 // ready reports whether there is an upstream that may be given a request now.
-func (v *view) ready(paced bool) bool {
-	return slices.ContainsFunc(v.usable, func(m *Member) bool { return v.ok(m, paced) })
+func (v *view) ready(wasHeld bool) bool {
+	return slices.ContainsFunc(v.usable, func(m *Member) bool { return v.mayUse(m, wasHeld) })
 }
 
 // crowded reports whether there are usable upstreams, but all are full.
-func (v *view) crowded() bool {
+func (v *view) allFull() bool {
 	return len(v.usable) > 0 && !slices.ContainsFunc(v.usable, func(m *Member) bool { return !m.full() })
 }
 
@@ -229,8 +229,8 @@ func (v *view) crowded() bool {
 func (v *view) candidates(r *Request) []*Member {
 	from := firstOf(v.usable, v.unchecked)
 	for _, may := range []func(*Member) bool{
-		func(m *Member) bool { return v.ok(m, false) && !r.tried(m) },
-		func(m *Member) bool { return v.ok(m, false) },
+		func(m *Member) bool { return v.mayUse(m, false) && !r.tried(m) },
+		func(m *Member) bool { return v.mayUse(m, false) },
 		func(m *Member) bool { return !r.tried(m) },
 	} {
 		var out []*Member

@@ -33,10 +33,10 @@ const (
 )
 
 // crowds are the visitors of each pool by its token, across reloads.
-var crowds = caddy.NewUsagePool()
+var visitorsByToken = caddy.NewUsagePool()
 
 func visitorsOf(token string) *visitors {
-	v, _ := crowds.LoadOrStore(token, new(visitors))
+	v, _ := visitorsByToken.LoadOrStore(token, new(visitors))
 	return v.(*visitors)
 }
 
@@ -81,7 +81,7 @@ const (
 
 // admit returns when the next visitor may return to a pool with so many usable
 // upstreams, which is up since a time.
-func (v *visitors) admit(now, since time.Time, upstreams int) time.Time {
+func (v *visitors) nextReturn(now, since time.Time, upstreams int) time.Time {
 	for {
 		last := v.turn.Load()
 		turn := max(now.UnixNano(), last)
@@ -97,15 +97,15 @@ func (v *visitors) admit(now, since time.Time, upstreams int) time.Time {
 }
 
 // ended notes how long an outage lasted.
-func (v *visitors) ended(lasted time.Duration) {
+func (v *visitors) outageEnded(lasted time.Duration) {
 	const kept = 8
-	all := append([]time.Duration{lasted}, v.earlier()...)
+	all := append([]time.Duration{lasted}, v.pastOutages()...)
 	all = all[:min(len(all), kept)]
 	v.past.Store(&all)
 }
 
 // earlier is how long earlier outages lasted.
-func (v *visitors) earlier() []time.Duration {
+func (v *visitors) pastOutages() []time.Duration {
 	if past := v.past.Load(); past != nil {
 		return *past
 	}
@@ -116,19 +116,19 @@ func (v *visitors) earlier() []time.Duration {
 // when to return if it is, and else when to ask again. Admitted is whether the client
 // passes while the pool is closed.
 func (p *Pool) Poll(now time.Time, admitted bool) (up bool, after int) {
-	v, closed := p.view.Load(), p.closed.Load()
+	v, maintenance := p.view.Load(), p.maintenance.Load()
 	if admitted {
-		closed = nil
+		maintenance = nil
 	}
-	if v.ready(false) && closed == nil {
-		turn := p.visitors.admit(now, p.upSince(v), len(v.usable))
+	if v.ready(false) && maintenance == nil {
+		turn := p.visitors.nextReturn(now, p.upSince(v), len(v.usable))
 		return true, int(math.Ceil(turn.Sub(now).Seconds()))
 	}
 	since := now // it is up, but this very moment nobody may be sent there
-	if closed != nil {
-		since = closed.Since
+	if maintenance != nil {
+		since = maintenance.Since
 	} else if v.down() {
-		_, since = p.Outage()
+		_, since = p.DownSince()
 	}
 	after = outage.PollAfter(now.Sub(since), p.visitors.waiting(now))
 	after += rand.IntN(1 + after/4)
@@ -143,7 +143,7 @@ func (p *Pool) Expect(now time.Time, after int) {
 
 // upSince is since when the pool takes requests: since it came back, or was opened.
 func (p *Pool) upSince(v *view) time.Time {
-	opened := time.Unix(0, p.opened.Load())
+	opened := time.Unix(0, p.reopened.Load())
 	if opened.After(v.upSince) {
 		return opened
 	}
@@ -154,17 +154,17 @@ func (p *Pool) upSince(v *view) time.Time {
 // than others did. A pool that is neither down nor closed to the client knows nothing of
 // that.
 func (p *Pool) RetryAfter(now time.Time, admitted bool) (after time.Duration, long, known bool) {
-	if closed := p.closed.Load(); closed != nil && !admitted {
-		if rest := untilOpen(closed, now); rest > 0 {
+	if maintenance := p.maintenance.Load(); maintenance != nil && !admitted {
+		if rest := untilOpen(maintenance, now); rest > 0 {
 			return rest, false, true
 		}
-		return outage.Estimate(now.Sub(closed.Since), nil, 0), false, true
+		return outage.Estimate(now.Sub(maintenance.Since), nil, 0), false, true
 	}
-	down, since := p.Outage()
+	down, since := p.DownSince()
 	if !down {
 		return 0, false, false
 	}
-	earlier := p.visitors.earlier()
+	earlier := p.visitors.pastOutages()
 	return outage.Estimate(now.Sub(since), earlier, p.nextCheck(now)), outage.IsLong(now.Sub(since), earlier), true
 }
 

@@ -43,7 +43,7 @@ func TestVisitorsReturnAtPace(t *testing.T) {
 			heap.Push(&pages, now.Add(time.Duration(outage.PollAfter(now.Sub(began), v.waiting(now)))*time.Second))
 			continue
 		}
-		turn := v.admit(now, up, upstreams)
+		turn := v.nextReturn(now, up, upstreams)
 		after := time.Duration(math.Ceil(turn.Sub(now).Seconds())) * time.Second
 		returned[int(now.Add(after).Sub(up)/time.Second)]++
 	}
@@ -96,13 +96,13 @@ func TestVisitorsWaiting(t *testing.T) {
 // TestVisitorsRemember: the latest outages count, however many there were.
 func TestVisitorsRemember(t *testing.T) {
 	var v visitors
-	if got := v.earlier(); len(got) != 0 {
+	if got := v.pastOutages(); len(got) != 0 {
 		t.Errorf("remembers %v", got)
 	}
 	for i := range 20 {
-		v.ended(time.Duration(i))
+		v.outageEnded(time.Duration(i))
 	}
-	if got := v.earlier(); len(got) != 8 || got[0] != 19 || got[7] != 12 {
+	if got := v.pastOutages(); len(got) != 8 || got[0] != 19 || got[7] != 12 {
 		t.Errorf("remembers %v, want the latest eight", got)
 	}
 }

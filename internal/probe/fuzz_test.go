@@ -73,7 +73,7 @@ func FuzzGRPCReply(f *testing.F) {
 		// It takes a call that succeeded, and one message that is all of the
 		// body and has the field of the status.
 		if got.Passed() && (strings.Trim(status, "0") != "" || !bytes.Contains(body, []byte("\x08")) ||
-			len(body) != frameHead+int(binary.BigEndian.Uint32(body[1:]))) {
+			len(body) != frameHeaderSize+int(binary.BigEndian.Uint32(body[1:]))) {
 			t.Errorf("%q with status %q passes", body, status)
 		}
 		want(t, got, got.Cause, false)

@@ -24,7 +24,7 @@ import (
 const (
 	// frameHead is what precedes each message, in bytes: whether it is
 	// compressed, and its length.
-	frameHead = 5
+	frameHeaderSize = 5
 	// maxMessage bounds the messages of both sides, in bytes. Those of the
 	// health service hold a name or a number.
 	maxMessage = 4 << 10
@@ -58,13 +58,13 @@ type GRPC struct {
 // Probe asks once. If ctx ends before there is a result, its cause is
 // [cause.ClientGone] and it says nothing.
 func (p *GRPC) Probe(ctx context.Context) health.Result {
-	return run(ctx, p.Timeout, exchange{
-		transport: p.Transport, request: p.request, redirect: stay, judge: p.judge,
+	return run(ctx, p.Timeout, httpCheck{
+		transport: p.Transport, request: p.request, redirect: noRedirects, evaluate: p.evaluate,
 	}.check)
 }
 
 // stay follows no redirect: gRPC has none.
-func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 func (p *GRPC) request(ctx context.Context) (*http.Request, error) {
 	message, err := proto.Marshal(&grpc_health_v1.HealthCheckRequest{Service: p.Service})
@@ -90,41 +90,41 @@ func (p *GRPC) request(ctx context.Context) (*http.Request, error) {
 }
 
 // judge reads all of an answer: what counts is at its end.
-func (p *GRPC) judge(ctx context.Context, resp *http.Response, now *phase) *failure {
+func (p *GRPC) evaluate(ctx context.Context, resp *http.Response, now *phase) *failure {
 	switch {
 	case resp.ProtoMajor < 2:
-		return notGRPC("the answer is %s, but gRPC needs HTTP/2 (h2c without TLS)", resp.Proto)
+		return protocolViolation("the answer is %s, but gRPC needs HTTP/2 (h2c without TLS)", resp.Proto)
 	case resp.StatusCode != http.StatusOK:
-		return saidNo("HTTP status %d, expected 200", resp.StatusCode)
+		return rejected("HTTP status %d, expected 200", resp.StatusCode)
 	case !isGRPC(resp.Header.Get("Content-Type")):
-		return notGRPC("the content type %q is not that of gRPC", resp.Header.Get("Content-Type"))
+		return protocolViolation("the content type %q is not that of gRPC", resp.Header.Get("Content-Type"))
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, frameHead+maxMessage+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, frameHeaderSize+maxMessage+1))
 	if err != nil {
-		return failedBy(ctx, err, now.late())
+		return failureOf(ctx, err, now.late())
 	}
-	if len(body) > frameHead+maxMessage {
-		return notGRPC("the answer is longer than %d bytes", frameHead+maxMessage)
+	if len(body) > frameHeaderSize+maxMessage {
+		return protocolViolation("the answer is longer than %d bytes", frameHeaderSize+maxMessage)
 	}
 	end := resp.Trailer
 	if len(body) == 0 && end.Get("Grpc-Status") == "" {
 		end = resp.Header // an answer that is only trailers begins with its end
 	}
-	if f := p.judgeEnd(end); f != nil {
+	if f := p.evaluateTrailers(end); f != nil {
 		return f
 	}
-	return judgeBody(body)
+	return evaluateMessage(body)
 }
 
 // judgeEnd tells from the trailers whether the call succeeded.
-func (p *GRPC) judgeEnd(end http.Header) *failure {
+func (p *GRPC) evaluateTrailers(end http.Header) *failure {
 	text := end.Get("Grpc-Status")
 	if text == "" {
-		return notGRPC("the answer ends without a grpc-status")
+		return protocolViolation("the answer ends without a grpc-status")
 	}
 	status, err := strconv.ParseUint(text, 10, 32)
 	if err != nil {
-		return notGRPC("%q is no grpc-status", text)
+		return protocolViolation("%q is no grpc-status", text)
 	}
 	var note string
 	switch code := codes.Code(status); code {
@@ -142,32 +142,32 @@ func (p *GRPC) judgeEnd(end http.Header) *failure {
 		}
 		note += ": " + message
 	}
-	return saidNo("grpc-status %d (%v)%s", status, codes.Code(status), note)
+	return rejected("grpc-status %d (%v)%s", status, codes.Code(status), note)
 }
 
 // judgeBody tells from the one message of a call that succeeded how the
 // service is.
-func judgeBody(body []byte) *failure {
+func evaluateMessage(body []byte) *failure {
 	message, err := unframe(body)
 	if err != nil {
-		return notGRPC("the answer %v", err)
+		return protocolViolation("the answer %v", err)
 	}
 	var answer grpc_health_v1.HealthCheckResponse
 	if err := proto.Unmarshal(message, &answer); err != nil {
-		return notGRPC("the answer is not that of a health service: %v", err)
+		return protocolViolation("the answer is not that of a health service: %v", err)
 	}
 	if answer.Status != grpc_health_v1.HealthCheckResponse_SERVING {
-		return saidNo("the service is %v, expected SERVING", answer.Status)
+		return rejected("the service is %v, expected SERVING", answer.Status)
 	}
 	return nil
 }
 
 // unframe returns the message that is all of body.
 func unframe(body []byte) ([]byte, error) {
-	if len(body) < frameHead {
+	if len(body) < frameHeaderSize {
 		return nil, fmt.Errorf("has no message (%d bytes)", len(body))
 	}
-	message := body[frameHead:]
+	message := body[frameHeaderSize:]
 	switch length := int64(binary.BigEndian.Uint32(body[1:])); {
 	case body[0] != 0:
 		return nil, fmt.Errorf("has flags %#x, and nobody asked for compression", body[0])
@@ -188,11 +188,11 @@ func isGRPC(contentType string) bool {
 }
 
 // saidNo is an answer that was understood.
-func saidNo(format string, args ...any) *failure {
+func rejected(format string, args ...any) *failure {
 	return &failure{cause: cause.UnexpectedStatus, detail: fmt.Sprintf(format, args...)}
 }
 
 // notGRPC is an answer that breaks the protocol.
-func notGRPC(format string, args ...any) *failure {
+func protocolViolation(format string, args ...any) *failure {
 	return &failure{cause: cause.HTTPProtocolError, detail: fmt.Sprintf(format, args...)}
 }

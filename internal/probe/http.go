@@ -62,13 +62,13 @@ type HTTP struct {
 // Probe asks once. If ctx ends before there is a result, its cause is
 // [cause.ClientGone] and it says nothing.
 func (p *HTTP) Probe(ctx context.Context) health.Result {
-	return run(ctx, p.Timeout, exchange{
-		transport: p.Transport, request: p.request, redirect: p.redirect, judge: p.judge,
+	return run(ctx, p.Timeout, httpCheck{
+		transport: p.Transport, request: p.request, redirect: p.redirect, evaluate: p.evaluate,
 	}.check)
 }
 
 // judge compares an answer with what is expected.
-func (p *HTTP) judge(ctx context.Context, resp *http.Response, now *phase) *failure {
+func (p *HTTP) evaluate(ctx context.Context, resp *http.Response, now *phase) *failure {
 	if !p.accepts(resp.StatusCode) {
 		detail := fmt.Sprintf("status %d, expected %s", resp.StatusCode, p.expected())
 		return &failure{cause: cause.UnexpectedStatus, detail: detail}
@@ -78,7 +78,7 @@ func (p *HTTP) judge(ctx context.Context, resp *http.Response, now *phase) *fail
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
-		return failedBy(ctx, err, now.late())
+		return failureOf(ctx, err, now.late())
 	}
 	if !p.ExpectBody.Match(body) {
 		detail := fmt.Sprintf("the body (%d bytes were read) does not match %q", len(body), p.ExpectBody)

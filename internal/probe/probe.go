@@ -37,7 +37,7 @@ type check func(ctx context.Context, report func(*failure))
 // result. A panic in what the check calls is a failed check: a transport may
 // be a module that others wrote, and the process serves more than this upstream.
 func run(parent context.Context, timeout time.Duration, check check) (result health.Result) {
-	ctx, cancel := bound(parent, timeout)
+	ctx, cancel := withTimeout(parent, timeout)
 	defer cancel()
 	start := time.Now()
 	defer func() {
@@ -62,7 +62,7 @@ func run(parent context.Context, timeout time.Duration, check check) (result hea
 	return result
 }
 
-func bound(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+func withTimeout(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if timeout <= 0 {
 		return context.WithCancel(parent)
 	}
@@ -72,9 +72,9 @@ func bound(parent context.Context, timeout time.Duration) (context.Context, cont
 // failedBy is the failure that err means. If the check ran out of time, the
 // error only tells what was torn down then, so late tells the cause; unless
 // the error is proof in itself.
-func failedBy(ctx context.Context, err error, late cause.Cause) *failure {
-	if errors.Is(context.Cause(ctx), errSentAway) {
-		return &failure{cause: cause.ConnectionTerminated, detail: errSentAway.Error()}
+func failureOf(ctx context.Context, err error, late cause.Cause) *failure {
+	if errors.Is(context.Cause(ctx), errConnectionsClosed) {
+		return &failure{cause: cause.ConnectionTerminated, detail: errConnectionsClosed.Error()}
 	}
 	// Nobody needs to read the method and the URL in front of every error.
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
@@ -82,14 +82,14 @@ func failedBy(ctx context.Context, err error, late cause.Cause) *failure {
 	}
 	f := &failure{cause: cause.Of(err), decisive: cause.Decisive(err), detail: err.Error()}
 	if !f.decisive && late != "" && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		f.cause, f.detail = late, inTime(late)+": "+f.detail
+		f.cause, f.detail = late, timeoutText(late)+": "+f.detail
 	}
 	return f
 }
 
 // inTime says what did not come before a check ran out of time, where Go only
 // says that a deadline was exceeded.
-func inTime(late cause.Cause) string {
+func timeoutText(late cause.Cause) string {
 	switch late {
 	case cause.DNSTimeout:
 		return "the name did not resolve in time"

@@ -47,7 +47,7 @@ func (p *TCP) check(ctx context.Context, report func(*failure)) {
 		if c := cause.Of(err); c == cause.DNSTimeout || c == cause.DNSError {
 			late = cause.DNSTimeout
 		}
-		report(failedBy(ctx, err, late))
+		report(failureOf(ctx, err, late))
 		return
 	}
 	report(nil)

@@ -10,10 +10,10 @@ import (
 // Intend heeds what operators want of the pool: upstreams that are drained finish
 // what they have and get nothing new; a pool that is closed for maintenance gets no
 // requests but those of the clients that are let through.
-func (p *Pool) Intend(drained map[string]bool, closed *intent.Intent) {
-	wasClosed := p.closed.Swap(closed) != nil
-	if wasClosed && closed == nil {
-		p.opened.Store(time.Now().UnixNano())
+func (p *Pool) Apply(drained map[string]bool, maintenance *intent.Intent) {
+	wasInMaintenance := p.maintenance.Swap(maintenance) != nil
+	if wasInMaintenance && maintenance == nil {
+		p.reopened.Store(time.Now().UnixNano())
 	}
 	p.mu.Lock()
 	before := p.drained
@@ -26,8 +26,8 @@ func (p *Pool) Intend(drained map[string]bool, closed *intent.Intent) {
 	if !p.running.Load() || p.OnIntent == nil {
 		return
 	}
-	if wasClosed != (closed != nil) {
-		p.OnIntent("", closed != nil)
+	if wasInMaintenance != (maintenance != nil) {
+		p.OnIntent("", maintenance != nil)
 	}
 	for address := range drained {
 		if !before[address] {
@@ -42,16 +42,16 @@ func (p *Pool) Intend(drained map[string]bool, closed *intent.Intent) {
 }
 
 // Maintenance is what the pool is closed for; nil while it is not.
-func (p *Pool) Maintenance() *intent.Intent { return p.closed.Load() }
+func (p *Pool) Maintenance() *intent.Intent { return p.maintenance.Load() }
 
 // closedTo reports whether the pool is closed to r.
-func (p *Pool) closedTo(r *Request) bool { return p.closed.Load() != nil && !r.Admitted }
+func (p *Pool) closedTo(r *Request) bool { return p.maintenance.Load() != nil && !r.Admitted }
 
 // untilOpen is how long it takes until the planned end of the maintenance; zero if
 // there is none.
-func untilOpen(closed *intent.Intent, now time.Time) time.Duration {
-	if closed == nil || closed.Until.IsZero() {
+func untilOpen(maintenance *intent.Intent, now time.Time) time.Duration {
+	if maintenance == nil || maintenance.Until.IsZero() {
 		return 0
 	}
-	return max(0, closed.Until.Sub(now))
+	return max(0, maintenance.Until.Sub(now))
 }

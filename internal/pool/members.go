@@ -9,7 +9,7 @@ import (
 // fixed ones, then those of each source, and no address twice. Who stays keeps
 // everything; who is new is checked before it is given a request; who is gone
 // stays for Grace while it is healthy, because a source may err, too.
-func (p *Pool) enroll(now time.Time) {
+func (p *Pool) syncMembers(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.released {
@@ -44,9 +44,9 @@ func (p *Pool) enroll(now time.Time) {
 
 // renew replaces the view, and returns the state if it is another one than
 // before. Caller must hold p.mu.
-func (p *Pool) renew(now time.Time) (changed State) {
-	p.dismiss(now)
-	old, v := p.view.Load(), p.look(now)
+func (p *Pool) updateView(now time.Time) (changed State) {
+	p.dropGone(now)
+	old, v := p.view.Load(), p.buildView(now)
 	p.view.Store(v)
 	if v.state == old.state {
 		return ""
@@ -68,16 +68,16 @@ func (p *Pool) keepOrAdd(old, listed *Member) *Member {
 	m.mu.Lock()
 	m.pools = append(m.pools, p)
 	m.mu.Unlock()
-	p.check(m, p.prober)
+	p.startChecks(m, p.prober)
 	if old != nil { // only now: what both know stays
-		p.leave(old)
+		p.drop(old)
 	}
 	return m
 }
 
 // check has m checked by b, if there is one and nobody checks it for p already.
 // Caller must hold p.mu.
-func (p *Pool) check(m *Member, b *Prober) {
+func (p *Pool) startChecks(m *Member, b *Prober) {
 	if b != nil && m.binding == nil {
 		m.binding = &binding{prober: b, check: m.Check, policy: p.Policy}
 		m.bind(m.binding)
@@ -85,7 +85,7 @@ func (p *Pool) check(m *Member, b *Prober) {
 }
 
 // uncheck takes check back.
-func (m *Member) uncheck() {
+func (m *Member) stopChecks() {
 	if m.binding != nil {
 		m.unbind(m.binding)
 		m.binding = nil
@@ -94,26 +94,26 @@ func (m *Member) uncheck() {
 
 // dismiss lets go of those who are gone and not healthy, or gone for too long.
 // Caller must hold p.mu.
-func (p *Pool) dismiss(now time.Time) {
+func (p *Pool) dropGone(now time.Time) {
 	if p.released {
 		return // all at once, in the end
 	}
 	p.members = slices.DeleteFunc(p.members, func(m *Member) bool {
-		if m.gone.IsZero() || standing(m.standing.Load()) == healthy && now.Sub(m.gone) < p.Grace {
+		if m.gone.IsZero() || eligibility(m.eligibility.Load()) == healthy && now.Sub(m.gone) < p.Grace {
 			return false
 		}
-		p.leave(m)
+		p.drop(m)
 		return true
 	})
 }
 
 // leave lets go of the upstream of m. Caller must hold p.mu.
-func (p *Pool) leave(m *Member) {
+func (p *Pool) drop(m *Member) {
 	m.mu.Lock()
 	if i := slices.Index(m.pools, p); i >= 0 {
 		m.pools = slices.Delete(slices.Clone(m.pools), i, i+1)
 	}
 	m.mu.Unlock()
-	m.uncheck()
+	m.stopChecks()
 	_, _ = upstreams.Delete(m.Key) // there is nothing to destruct
 }

@@ -36,7 +36,7 @@ const (
 func (s *Spec) For(addr caddy.NetworkAddress, transport func() http.RoundTripper) (func(context.Context) health.Result, error) {
 	repl := caddy.NewReplacer()
 	repl.Set("http.reverse_proxy.active.target_upstream", addr.String())
-	addr, err := s.where(addr)
+	addr, err := s.target(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (s *Spec) For(addr caddy.NetworkAddress, transport func() http.RoundTripper
 }
 
 // where is the address to check in place of addr.
-func (s *Spec) where(addr caddy.NetworkAddress) (caddy.NetworkAddress, error) {
+func (s *Spec) target(addr caddy.NetworkAddress) (caddy.NetworkAddress, error) {
 	switch {
 	case s.HealthUpstream != "":
 		return option.Address("health_upstream", s.HealthUpstream)
@@ -81,7 +81,7 @@ func (s *Spec) http(addr caddy.NetworkAddress, repl *caddy.Replacer, transport f
 		Method: s.HealthMethod, URL: "http://" + host(addr) + s.HealthURI,
 		Body: repl.ReplaceKnown(s.HealthRequestBody, ""), Status: s.HealthStatus, ExpectBody: body,
 		FollowRedirects: s.HealthFollowRedirects, Timeout: time.Duration(s.HealthTimeout),
-		Transport: through(addr, transport),
+		Transport: newCheckTransport(addr, transport),
 	}
 	p.Host, p.Header = s.headers(repl)
 	return p.Probe, nil
@@ -90,7 +90,7 @@ func (s *Spec) http(addr caddy.NetworkAddress, repl *caddy.Replacer, transport f
 func (s *Spec) grpc(addr caddy.NetworkAddress, repl *caddy.Replacer, transport func() http.RoundTripper) func(context.Context) health.Result {
 	p := &probe.GRPC{
 		URL: "http://" + host(addr), Service: s.HealthService,
-		Timeout: time.Duration(s.HealthTimeout), Transport: through(addr, transport),
+		Timeout: time.Duration(s.HealthTimeout), Transport: newCheckTransport(addr, transport),
 	}
 	p.Host, p.Header = s.headers(repl)
 	return p.Probe
@@ -120,8 +120,8 @@ func host(addr caddy.NetworkAddress) string {
 	return addr.JoinHostPort(0)
 }
 
-func through(addr caddy.NetworkAddress, transport func() http.RoundTripper) http.RoundTripper {
-	return throughProxy{transport: transport, host: addr.JoinHostPort(0), to: reverseproxy.DialInfo{
+func newCheckTransport(addr caddy.NetworkAddress, transport func() http.RoundTripper) http.RoundTripper {
+	return checkTransport{transport: transport, host: addr.JoinHostPort(0), dialInfo: reverseproxy.DialInfo{
 		Upstream: &reverseproxy.Upstream{Dial: addr.String()},
 		Network:  addr.Network, Address: addr.JoinHostPort(0),
 		Host: addr.Host, Port: strconv.Itoa(int(addr.StartPort)),
@@ -131,25 +131,25 @@ func through(addr caddy.NetworkAddress, transport func() http.RoundTripper) http
 // throughProxy sends the requests of checks through the transport of the proxy,
 // with what that expects to find in them, so that TLS, sockets, name servers and
 // client certificates are the same as for the real ones.
-type throughProxy struct {
+type checkTransport struct {
 	transport func() http.RoundTripper
 	// host is what reverse_proxy has in the URLs of its requests, the path of a socket
 	// included: transports keep connections by it.
-	host string
-	to   reverseproxy.DialInfo
+	host     string
+	dialInfo reverseproxy.DialInfo
 }
 
 // RoundTrip implements http.RoundTripper. Wherever a redirect leads, it is this upstream
 // that is checked and asked: only the Host header is that of the redirect. Nor must its
 // connections be kept under the name of another, whose requests they would then be given.
-func (t throughProxy) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t checkTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	transport, asked := t.transport(), *r.URL
 	asked.Scheme, asked.Host = "http", t.host
 	if o, ok := transport.(reverseproxy.HealthCheckSchemeOverriderTransport); ok {
 		o.OverrideHealthCheckScheme(&asked, asked.Port())
 	}
 	ctx := checkContext(r.Context())
-	ctx = context.WithValue(ctx, dialInfoKey, t.to)
+	ctx = context.WithValue(ctx, dialInfoKey, t.dialInfo)
 	ctx = context.WithValue(ctx, caddyhttp.OriginalRequestCtxKey, *r)
 	host := cmp.Or(r.Host, r.URL.Host)
 	r = r.WithContext(ctx)
@@ -192,7 +192,7 @@ func dial(ctx context.Context, transport http.RoundTripper, network, address str
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
 	conn, err := t.Transport.DialContext(checkContext(ctx), network, address)
-	if err != nil || !speaksTLS(t, address) {
+	if err != nil || !usesTLS(t, address) {
 		return conn, err
 	}
 	config := t.Transport.TLSClientConfig.Clone()
@@ -209,7 +209,7 @@ func dial(ctx context.Context, transport http.RoundTripper, network, address str
 
 // speaksTLS tells whether t uses TLS for that address. A server name that depends
 // on the request cannot be checked without one.
-func speaksTLS(t *reverseproxy.HTTPTransport, address string) bool {
+func usesTLS(t *reverseproxy.HTTPTransport, address string) bool {
 	if !t.TLSEnabled() || strings.Contains(t.TLS.ServerName, "{") || t.Transport.TLSClientConfig == nil {
 		return false
 	}

@@ -24,17 +24,17 @@ const maxDrain = 100 * time.Millisecond
 const maxConnections = 3 * (1 + maxRedirects)
 
 // errSentAway is what ends a check after maxConnections.
-var errSentAway = errors.New("every new connection is closed before it takes a request")
+var errConnectionsClosed = errors.New("every new connection is closed before it takes a request")
 
 // exchange is a check that sends a request and judges the response.
-type exchange struct {
+type httpCheck struct {
 	transport http.RoundTripper
 	request   func(context.Context) (*http.Request, error)
 	redirect  func(next *http.Request, via []*http.Request) error
-	judge     func(context.Context, *http.Response, *phase) *failure
+	evaluate  func(context.Context, *http.Response, *phase) *failure
 }
 
-func (e exchange) check(ctx context.Context, report func(*failure)) {
+func (e httpCheck) check(ctx context.Context, report func(*failure)) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var now phase
@@ -50,11 +50,11 @@ func (e exchange) check(ctx context.Context, report func(*failure)) {
 		report(&failure{cause: cause.UnexpectedStatus, detail: errTooManyRedirects.Error()})
 		return
 	case err != nil:
-		report(failedBy(ctx, err, now.late()))
+		report(failureOf(ctx, err, now.late()))
 		return
 	}
 	defer resp.Body.Close()
-	report(e.judge(ctx, resp, &now))
+	report(e.evaluate(ctx, resp, &now))
 	drain(resp, cancel)
 }
 
@@ -91,7 +91,7 @@ func (p *phase) trace(cancel context.CancelCauseFunc) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GetConn: func(string) {
 			if p.asked.Add(1) > maxConnections {
-				cancel(errSentAway)
+				cancel(errConnectionsClosed)
 			}
 			p.connected.Store(false)
 		},

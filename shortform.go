@@ -25,14 +25,14 @@ import (
 //
 // It is a no_healthy_upstream around a reverse_proxy with dynamic healthpool,
 // lb_policy health_aware and lb_retries 5.
-func parseShort(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+func parseShortForm(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // the name of the directive
 	matcher, err := h.ExtractMatcherSet()
 	if err != nil {
 		return nil, err
 	}
 	h.Next()
-	parts, err := splitShort(h.Dispenser)
+	parts, err := splitShortForm(h.Dispenser)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func parseShort(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return nil, h.Err("dynamic: must not be given in healthpool, which is the source itself")
 	}
 	proxy.DynamicUpstreamsRaw = caddyconfig.JSONModuleObject(source, "source", "healthpool", nil)
-	setBalance(proxy, parts.retries)
+	setLoadBalancing(proxy, parts.retries)
 	route := caddyhttp.Route{HandlersRaw: []json.RawMessage{
 		caddyconfig.JSONModuleObject(page, "handler", "no_healthy_upstream", nil),
 		caddyconfig.JSONModuleObject(proxy, "handler", "reverse_proxy", nil),
@@ -64,7 +64,7 @@ func parseShort(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 }
 
 // setBalance sets what makes the most of the source, where the owner said nothing.
-func setBalance(proxy *reverseproxy.Handler, retriesGiven bool) {
+func setLoadBalancing(proxy *reverseproxy.Handler, retriesGiven bool) {
 	if proxy.LoadBalancing == nil {
 		proxy.LoadBalancing = new(reverseproxy.LoadBalancing)
 	}
@@ -81,13 +81,13 @@ const shortRetries = 5
 
 // shortParts are the short form taken apart: the tokens of each directive that it
 // stands for, and whether the owner said how often to retry.
-type shortParts struct {
+type shortFormParts struct {
 	page, source, proxy []caddyfile.Token
 	retries             bool
 }
 
 // splitShort takes the short form apart. What is not ours is for reverse_proxy.
-func splitShort(d *caddyfile.Dispenser) (parts shortParts, err error) {
+func splitShortForm(d *caddyfile.Dispenser) (parts shortFormParts, err error) {
 	head := d.Token()
 	source := []caddyfile.Token{head}
 	for d.NextArg() {

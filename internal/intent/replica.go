@@ -18,20 +18,20 @@ import (
 // Book has the intents as far as this process knows them. What an operator says here
 // counts at once, whether the storage takes it or not; it is offered to the storage
 // until that does.
-type Book struct {
+type Replica struct {
 	// mu guards what follows, and is never held for long.
 	mu sync.Mutex
 	// asking is full while the storage is asked, which may take long; made by begin.
-	asking chan struct{}
-	pages  map[string]page // by key
-	edits  int
-	loaded bool
+	storageBusy chan struct{}
+	entries     map[string]entry // by key
+	edits       int
+	loaded      bool
 	// spoilt are the keys under which the storage has no intent, but may have had one.
-	spoilt []string
+	corrupt []string
 }
 
 // page is what is known under one key: an intent, or that there is none.
-type page struct {
+type entry struct {
 	Intent
 	gone bool
 	// pending is whether the storage does not know of it yet; edit tells a newer
@@ -41,30 +41,30 @@ type page struct {
 }
 
 // Put notes an intent.
-func (b *Book) Put(i Intent) { b.edit(page{Intent: i, pending: true}) }
+func (b *Replica) Put(i Intent) { b.edit(entry{Intent: i, pending: true}) }
 
 // Remove takes an intent back.
-func (b *Book) Remove(pool, upstream string) {
-	b.edit(page{Intent: Intent{Pool: pool, Upstream: upstream}, gone: true, pending: true})
+func (b *Replica) Remove(pool, upstream string) {
+	b.edit(entry{Intent: Intent{Pool: pool, Upstream: upstream}, gone: true, pending: true})
 }
 
-func (b *Book) edit(p page) {
+func (b *Replica) edit(p entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.pages == nil {
-		b.pages = make(map[string]page)
+	if b.entries == nil {
+		b.entries = make(map[string]entry)
 	}
 	b.edits++
 	p.edit = b.edits
-	b.pages[keyOf(p.Pool, p.Upstream)] = p
+	b.entries[keyOf(p.Pool, p.Upstream)] = p
 }
 
 // Of is what is wanted of a pool: the addresses to drain, and its maintenance, nil
 // for none.
-func (b *Book) Of(pool string) (drained map[string]bool, m *Intent) {
+func (b *Replica) Of(pool string) (drained map[string]bool, m *Intent) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, p := range b.pages {
+	for _, p := range b.entries {
 		switch {
 		case p.Pool != pool || p.gone:
 		case p.Upstream == "":
@@ -80,13 +80,13 @@ func (b *Book) Of(pool string) (drained map[string]bool, m *Intent) {
 }
 
 // pending reports whether there is anything that the storage does not know of yet.
-func (b *Book) pending() bool { return b.pendingOf(math.MaxInt) }
+func (b *Replica) pending() bool { return b.pendingUpTo(math.MaxInt) }
 
 // pendingOf is pending for the first edits.
-func (b *Book) pendingOf(edits int) bool {
+func (b *Replica) pendingUpTo(edits int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, p := range b.pages {
+	for _, p := range b.entries {
 		if p.pending && p.edit <= edits {
 			return true
 		}
@@ -95,14 +95,14 @@ func (b *Book) pendingOf(edits int) bool {
 }
 
 // latest is the number of the latest edit.
-func (b *Book) latest() int {
+func (b *Replica) lastEdit() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.edits
 }
 
 // Loaded reports whether the storage has ever been read as a whole.
-func (b *Book) Loaded() bool {
+func (b *Replica) Loaded() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.loaded
@@ -110,10 +110,10 @@ func (b *Book) Loaded() bool {
 
 // Spoilt returns the keys under which the storage had no intent at the latest look, but
 // something else. What was known under them stands, since nobody took it back.
-func (b *Book) Spoilt() []string {
+func (b *Replica) Corrupt() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.spoilt
+	return b.corrupt
 }
 
 // Sync tells the storage what it does not know of yet, and reads what others have
@@ -122,13 +122,13 @@ func (b *Book) Spoilt() []string {
 //
 // Not all storages heed ctx. One that goes on much longer is left alone with it: a
 // reload must not wait for it. Until it comes back nobody else asks it.
-func (b *Book) Sync(ctx context.Context, storage certmagic.Storage) error {
-	if err := b.begin(ctx); err != nil {
+func (b *Replica) Sync(ctx context.Context, storage certmagic.Storage) error {
+	if err := b.lockStorage(ctx); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
 	go func() {
-		defer b.end()
+		defer b.unlockStorage()
 		done <- b.update(ctx, storage)
 	}()
 	select {
@@ -136,7 +136,7 @@ func (b *Book) Sync(ctx context.Context, storage certmagic.Storage) error {
 		return err
 	case <-ctx.Done():
 	}
-	timer := time.NewTimer(grace)
+	timer := time.NewTimer(abandonAfter)
 	defer timer.Stop()
 	select {
 	case err := <-done:
@@ -147,57 +147,57 @@ func (b *Book) Sync(ctx context.Context, storage certmagic.Storage) error {
 }
 
 // grace is how long a storage may take to notice that it is not waited for any more.
-const grace = time.Second
+const abandonAfter = time.Second
 
-func (b *Book) update(ctx context.Context, storage certmagic.Storage) error {
-	writing := b.write(ctx, storage)
+func (b *Replica) update(ctx context.Context, storage certmagic.Storage) error {
+	writing := b.writePending(ctx, storage)
 	b.mu.Lock()
 	before := b.edits
 	b.mu.Unlock()
 	found, reading := read(ctx, storage)
 	if found != nil {
-		b.take(found, before)
+		b.merge(found, before)
 	}
 	return errors.Join(writing, reading)
 }
 
 // begin waits until nobody else asks the storage. It heeds ctx, which a mutex would
 // not: whoever asks may hang for longer than this one has time.
-func (b *Book) begin(ctx context.Context) error {
+func (b *Replica) lockStorage(ctx context.Context) error {
 	b.mu.Lock()
-	if b.asking == nil {
-		b.asking = make(chan struct{}, 1)
+	if b.storageBusy == nil {
+		b.storageBusy = make(chan struct{}, 1)
 	}
 	b.mu.Unlock()
 	select {
-	case b.asking <- struct{}{}:
+	case b.storageBusy <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the storage: %w", ctx.Err())
 	}
 }
 
-func (b *Book) end() { <-b.asking }
+func (b *Replica) unlockStorage() { <-b.storageBusy }
 
 // take takes over what was found in the storage, but for what was said after so many
 // edits, and what could not be loaded.
-func (b *Book) take(found *contents, before int) {
+func (b *Replica) merge(found *contents, before int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for key, p := range b.pages {
-		if p.pending || p.edit > before || slices.Contains(found.unread, key) || slices.Contains(found.spoilt, key) {
-			found.pages[key] = p
+	for key, p := range b.entries {
+		if p.pending || p.edit > before || slices.Contains(found.unread, key) || slices.Contains(found.corrupt, key) {
+			found.entries[key] = p
 		}
 	}
-	b.pages, b.spoilt = found.pages, found.spoilt
+	b.entries, b.corrupt = found.entries, found.corrupt
 	b.loaded = b.loaded || len(found.unread) == 0
 }
 
 // write tells the storage what it does not know of yet.
-func (b *Book) write(ctx context.Context, storage certmagic.Storage) error {
+func (b *Replica) writePending(ctx context.Context, storage certmagic.Storage) error {
 	b.mu.Lock()
-	pending := make(map[string]page)
-	for key, p := range b.pages {
+	pending := make(map[string]entry)
+	for key, p := range b.entries {
 		if p.pending {
 			pending[key] = p
 		}
@@ -212,22 +212,22 @@ func (b *Book) write(ctx context.Context, storage certmagic.Storage) error {
 			errs = append(errs, err)
 			continue
 		}
-		b.stored(key, p)
+		b.markStored(key, p)
 	}
 	return errors.Join(errs...)
 }
 
 // stored notes that the storage knows of a page.
-func (b *Book) stored(key string, p page) {
+func (b *Replica) markStored(key string, p entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.pages[key].edit == p.edit { // else there is a newer one to tell of
+	if b.entries[key].edit == p.edit { // else there is a newer one to tell of
 		p.pending = false
-		b.pages[key] = p
+		b.entries[key] = p
 	}
 }
 
-func (p page) store(ctx context.Context, storage certmagic.Storage, key string) error {
+func (p entry) store(ctx context.Context, storage certmagic.Storage, key string) error {
 	if p.gone {
 		if err := storage.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing %s: %w", key, err)
@@ -247,8 +247,8 @@ func (p page) store(ctx context.Context, storage certmagic.Storage, key string) 
 // contents is what is in a storage: its pages, the keys of those that could not be
 // loaded, and of those that are no intents.
 type contents struct {
-	pages          map[string]page
-	unread, spoilt []string
+	entries         map[string]entry
+	unread, corrupt []string
 }
 
 // read reads what is in the storage; nil if it cannot say what there is.
@@ -257,7 +257,7 @@ func read(ctx context.Context, storage certmagic.Storage) (*contents, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := &contents{pages: make(map[string]page, len(keys))}
+	found := &contents{entries: make(map[string]entry, len(keys))}
 	var errs []error
 	for n, key := range keys {
 		if ctx.Err() != nil { // not all storages heed it
@@ -288,9 +288,9 @@ func (c *contents) load(ctx context.Context, storage certmagic.Storage, key stri
 	i, ok := parse(text)
 	switch {
 	case !ok:
-		c.spoilt = append(c.spoilt, key)
+		c.corrupt = append(c.corrupt, key)
 	case keyOf(i.Pool, i.Upstream) == key:
-		c.pages[key] = page{Intent: i}
+		c.entries[key] = entry{Intent: i}
 	}
 	return nil
 }

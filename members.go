@@ -21,20 +21,20 @@ import (
 
 // recruiter makes members of a pool: of what the config names, and of what its
 // sources list.
-type recruiter struct {
+type memberBuilder struct {
 	u     *HealthPoolUpstreams
 	proxy *reverseproxy.Handler
 }
 
 // fixed are the members that the config names.
-func (r recruiter) fixed() ([]pool.Member, error) {
-	addresses, err := r.u.addresses()
+func (b memberBuilder) configured() ([]pool.Member, error) {
+	addresses, err := b.u.addresses()
 	if err != nil {
 		return nil, err
 	}
 	members := make([]pool.Member, len(addresses))
 	for i, addr := range addresses {
-		if members[i], err = r.member(addr, r.u.Upstreams[i]); err != nil {
+		if members[i], err = b.build(addr, b.u.Upstreams[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -43,7 +43,7 @@ func (r recruiter) fixed() ([]pool.Member, error) {
 
 // enlist makes a member of what a source lists. Placeholders are for the owner: who
 // lists upstreams is not to read the environment by them.
-func (r recruiter) enlist(l pool.Listing) (pool.Member, error) {
+func (b memberBuilder) fromListing(l pool.Listing) (pool.Member, error) {
 	if strings.Contains(l.Address, "{") {
 		return pool.Member{}, fmt.Errorf("source: must list addresses without placeholders, got %q", l.Address)
 	}
@@ -51,23 +51,23 @@ func (r recruiter) enlist(l pool.Listing) (pool.Member, error) {
 	if err != nil {
 		return pool.Member{}, err
 	}
-	return r.member(addr, PoolUpstream{MaxRequests: l.MaxRequests})
+	return b.build(addr, PoolUpstream{MaxRequests: l.MaxRequests})
 }
 
-func (r recruiter) member(addr caddy.NetworkAddress, up PoolUpstream) (pool.Member, error) {
-	spec := up.spec(r.u.Spec)
-	c, err := spec.For(addr, func() http.RoundTripper { return r.proxy.Transport }) // it may be set after us
+func (b memberBuilder) build(addr caddy.NetworkAddress, up PoolUpstream) (pool.Member, error) {
+	spec := up.spec(b.u.Spec)
+	c, err := spec.For(addr, func() http.RoundTripper { return b.proxy.Transport }) // it may be set after us
 	return pool.Member{
-		Key:      pool.Key{Address: dialString(addr), Check: digest(spec, r.proxy.Transport, hidden(r.proxy.Transport))},
+		Key:      pool.Key{Address: dialString(addr), Check: digest(spec, b.proxy.Transport, runtimeSettings(b.proxy.Transport))},
 		HostPort: addr.JoinHostPort(0), Check: c,
 		Weight: max(up.Weight, 1), MaxRequests: up.MaxRequests, Backup: up.Backup,
 	}, err
 }
 
 // source makes a source of the pool of one of reverse_proxy's.
-func (r recruiter) source(s pool.CaddySource, written json.RawMessage) pool.Source {
+func (b memberBuilder) source(s pool.CaddySource, raw json.RawMessage) pool.Source {
 	return pool.Source{
-		Name: s.Name(), Key: digest(written, r.u.Spec), Read: s.Read, Enlist: r.enlist,
+		Name: s.Name(), Key: digest(raw, b.u.Spec), Read: s.Read, NewMember: b.fromListing,
 	}
 }
 
@@ -124,7 +124,7 @@ func (up PoolUpstream) option() string {
 }
 
 // firstName is what a pool without a name is called after.
-func (u *HealthPoolUpstreams) firstName() string {
+func (u *HealthPoolUpstreams) defaultName() string {
 	if len(u.Upstreams) > 0 {
 		return u.Upstreams[0].Dial
 	}
@@ -141,32 +141,32 @@ func dialString(addr caddy.NetworkAddress) string {
 
 // hidden is what a transport does that its configuration does not tell any more: loading
 // its modules takes that away.
-func hidden(transport http.RoundTripper) string {
+func runtimeSettings(transport http.RoundTripper) string {
 	anywhere := caddy.NetworkAddress{Host: "upstream.invalid", StartPort: 80, EndPort: 80}
-	return fmt.Sprint(trust(transport), check.ForwardProxy(transport, anywhere))
+	return fmt.Sprint(trustID(transport), check.ForwardProxy(transport, anywhere))
 }
 
 // authorities are the sets of authorities that transports have trusted, each once: a
 // set tells nothing but whether it is equal to another.
-var authorities struct {
+var knownRoots struct {
 	sync.Mutex
 	known []*x509.CertPool
 }
 
 // trust is a number for the authorities that a transport trusts, 0 for those of the
 // system.
-func trust(transport http.RoundTripper) int {
+func trustID(transport http.RoundTripper) int {
 	t, ok := transport.(*reverseproxy.HTTPTransport)
 	if !ok || t.Transport == nil || t.Transport.TLSClientConfig == nil || t.Transport.TLSClientConfig.RootCAs == nil {
 		return 0
 	}
 	roots := t.Transport.TLSClientConfig.RootCAs
-	authorities.Lock()
-	defer authorities.Unlock()
-	i := slices.IndexFunc(authorities.known, roots.Equal)
+	knownRoots.Lock()
+	defer knownRoots.Unlock()
+	i := slices.IndexFunc(knownRoots.known, roots.Equal)
 	if i < 0 {
-		i = len(authorities.known)
-		authorities.known = append(authorities.known, roots)
+		i = len(knownRoots.known)
+		knownRoots.known = append(knownRoots.known, roots)
 	}
 	return i + 1
 }
