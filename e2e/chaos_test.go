@@ -54,11 +54,8 @@ func TestChaos(t *testing.T) {
 				t.Errorf("%d requests failed: %v", n, result.Failures())
 			}
 			// What has to be late may be, and one in five or a hundred more, and what the machine itself sent late.
-			doomed, more := 0, len(result.Answers)/100
-			if s.Name == "blackout" {
-				doomed = result.Count(func(a chaos.Answer) bool { return a.Due >= s.From && a.Due < result.Over-chaos.Late })
-				more = doomed / 5
-			}
+			doomed := result.Doomed()
+			more := max(doomed/5, len(result.Answers)/100)
 			lag := slices.MaxFunc(result.Answers, func(a, b chaos.Answer) int { return cmp.Compare(a.Lag, b.Lag) }).Lag
 			if n := result.Late(); n > doomed+more+int(lag.Seconds()*rate) || n < doomed/2 {
 				t.Errorf("%d requests were late, want %d and up to %d more; the trouble was over after %v, requests were sent up to %v late",

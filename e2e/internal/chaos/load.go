@@ -24,12 +24,13 @@ type Answer struct {
 	Took   time.Duration // from when it was due, so that a late generator does not hide a late answer
 	Served string        // by which backend; empty if it failed
 	Error  string        // why it failed; empty if it did not
+	Doomed bool          // whether it could not be answered before it was late, because no backend was back by then
 }
 
 // Result is what became of a load.
 type Result struct {
 	Answers []Answer
-	Over    time.Duration // when the last event of the scenario was over, from the beginning of the load
+	Over    time.Duration // when the last event of the scenario was over, from the beginning of the load; not kept by Add
 }
 
 // Load sends GET requests at a steady rate, whether or not earlier ones are answered (open loop), and returns when all
@@ -96,6 +97,9 @@ func (r *Result) Errors() int { return r.Count(func(a Answer) bool { return a.Er
 func (r *Result) Late() int {
 	return r.Count(func(a Answer) bool { return a.Error == "" && a.Took > Late })
 }
+
+// Doomed counts the requests that had to be late.
+func (r *Result) Doomed() int { return r.Count(func(a Answer) bool { return a.Doomed }) }
 
 // Quantile is the q-quantile of how long requests took that did not fail.
 func (r *Result) Quantile(q float64) time.Duration {

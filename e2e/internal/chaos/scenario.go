@@ -127,6 +127,12 @@ func (s Scenario) Run(ctx context.Context, url string, rate int, backends []*Bac
 		return nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
 	result.Over = slices.Max(happened)
+	if s.events[0].all {
+		for i := range result.Answers {
+			a := &result.Answers[i]
+			a.Doomed = a.Due >= s.From && a.Due < result.Over-Late
+		}
+	}
 	return result, nil
 }
 
