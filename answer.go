@@ -23,32 +23,30 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/represent"
 )
 
-// tell logs a request that failed behind this handler, and answers it. In handle_errors, the
-// failure is in the log already.
+// logAndAnswer logs a request that failed behind this handler and answers it. With pass,
+// handle_errors does the logging.
 func (n *NoHealthyUpstream) logAndAnswer(x *exchange.Exchange, r *http.Request, f failure.Failure) error {
 	if n.Pass {
-		o, _ := n.unlogged.Failed(outageKey(&x.Record, f), f.Error.ID, time.Now())
-		return n.answer(x.ResponseWriter, r, &x.Record, f, f.Error.ID, o.Since)
+		return n.answer(x.ResponseWriter, r, &x.Record, f, n.trackUnlogged(&x.Record, f))
 	}
-	reference, since := n.logOutage(r, &x.Record, f)
-	return n.answer(x.ResponseWriter, r, &x.Record, f, reference, since)
+	return n.answer(x.ResponseWriter, r, &x.Record, f, n.logOutage(r, &x.Record, f))
 }
 
-// answer sets the placeholders and answers the client. Since is when this handler first saw the
-// outage; a pool knows that better.
-func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *exchange.Record, f failure.Failure, reference string, since time.Time) error {
-	notice := page.Notice{Status: f.Status, Cause: f.Cause, Fate: rec.Fate(r, f), Reference: reference}
+// answer sets the placeholders and answers the client. since is when this handler first saw
+// the outage; a pool knows that better.
+func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *exchange.Record, f failure.Failure, o outage.Outage) error {
+	notice := page.Notice{Status: f.Status, Cause: f.Cause, Fate: rec.Fate(r, f), Reference: o.Reference}
 	if n.Status != 0 {
 		notice.Status = n.Status
 	}
 	p := rec.Pool()
 	setMaintenance(&notice, rec)
-	n.setRetry(&notice, p, rec.Admitted, since)
+	n.setRetry(&notice, p, rec.Admitted, o.Since)
 	setPlaceholders(r, notice, p)
 	if n.Pass {
 		return f.Error
 	}
-	logReference(r, reference)
+	logReference(r, o.Reference)
 	if n.showsDetails(r) {
 		notice.Details = details(p, f)
 	}
@@ -63,7 +61,7 @@ func (n *NoHealthyUpstream) answer(w http.ResponseWriter, r *http.Request, rec *
 	return nil
 }
 
-// logReference adds the reference to what the access log says about r.
+// logReference adds the reference to the access log entry of r.
 func logReference(r *http.Request, reference string) {
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Add(zap.String("err_id", reference))
@@ -77,7 +75,7 @@ func (n *NoHealthyUpstream) format(r *http.Request) represent.Format {
 	return represent.Choose(r)
 }
 
-// templateFailed logs the error, at most once per window.
+// logTemplateFailure logs the error, at most once a minute.
 func (n *NoHealthyUpstream) logTemplateFailure(err error) {
 	const window = time.Minute
 	now := time.Now().UnixNano()
@@ -86,12 +84,12 @@ func (n *NoHealthyUpstream) logTemplateFailure(err error) {
 	}
 }
 
-// setPoll sets the token with which the page polls, unless that is off, and lets the pool know
-// of one more page that will.
+// setPoll sets the token with which the page polls, unless polling is off, and tells the
+// pool to expect one more poll.
 func (n *NoHealthyUpstream) setPoll(notice *page.Notice, r *http.Request, p *pool.Pool, f failure.Failure) {
 	switch {
 	case !*n.Refresh:
-	case p == nil, f.Answered: // its upstream did answer, so a pool would say that it is up
+	case p == nil, f.Answered: // an upstream answered, so a pool would say that it is up
 		notice.Poll = noPool
 	default:
 		notice.Poll = p.Token
@@ -102,7 +100,7 @@ func (n *NoHealthyUpstream) setPoll(notice *page.Notice, r *http.Request, p *poo
 	}
 }
 
-// setPlanned sets what visitors are told about a pool in maintenance.
+// setMaintenance sets what visitors are told about a pool in maintenance.
 func setMaintenance(notice *page.Notice, rec *exchange.Record) {
 	if maintenance := maintenanceFor(rec); maintenance != nil {
 		notice.Planned, notice.Message = true, maintenance.Message
@@ -112,8 +110,8 @@ func setMaintenance(notice *page.Notice, rec *exchange.Record) {
 	}
 }
 
-// closedTo returns the maintenance that kept a request from its pool, or nil if that was not
-// the reason.
+// maintenanceFor returns the maintenance that kept a request from its pool, or nil if that
+// was not the reason.
 func maintenanceFor(rec *exchange.Record) *intent.Intent {
 	if p := rec.Pool(); p != nil && !rec.Admitted {
 		return p.Maintenance()
@@ -157,9 +155,9 @@ func setPlaceholders(r *http.Request, notice page.Notice, p *pool.Pool) {
 	repl.Set("http.no_healthy_upstream.retry_after", retryAfter)
 }
 
-// log logs each outage once, with the reference that visitors get, and from then on only counts
-// the requests that failed.
-func (n *NoHealthyUpstream) logOutage(r *http.Request, rec *exchange.Record, f failure.Failure) (reference string, since time.Time) {
+// logOutage logs an outage once, with the reference that visitors get; later failures are
+// only counted.
+func (n *NoHealthyUpstream) logOutage(r *http.Request, rec *exchange.Record, f failure.Failure) outage.Outage {
 	o, first := n.outages.Failed(outageKey(rec, f), f.Error.ID, time.Now())
 	if first {
 		upstream, _ := exchange.Replacer(r).GetString(exchange.HostPort)
@@ -167,10 +165,18 @@ func (n *NoHealthyUpstream) logOutage(r *http.Request, rec *exchange.Record, f f
 			Outage: o, Cause: f.Cause, Fate: rec.Fate(r, f), Upstream: upstream, Err: errors.New(f.Text()), Request: r,
 		})
 	}
-	return o.Reference, o.Since
+	return o
 }
 
-// showsDetails reports whether the client is in a range that the owner listed in details.
+// trackUnlogged returns the outage of a failure that is logged elsewhere, where the reference
+// is the failure's own ID.
+func (n *NoHealthyUpstream) trackUnlogged(rec *exchange.Record, f failure.Failure) outage.Outage {
+	o, _ := n.unlogged.Failed(outageKey(rec, f), f.Error.ID, time.Now())
+	o.Reference = f.Error.ID
+	return o
+}
+
+// showsDetails reports whether the client is in one of the ranges of details.
 func (n *NoHealthyUpstream) showsDetails(r *http.Request) bool {
 	if len(n.details) == 0 {
 		return false
@@ -179,10 +185,10 @@ func (n *NoHealthyUpstream) showsDetails(r *http.Request) bool {
 	return err == nil && slices.ContainsFunc(n.details, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
-// details returns what is wrong, for the owner's own people.
+// details returns what is wrong with the pool, for the clients in details.
 func details(p *pool.Pool, f failure.Failure) *page.Details {
 	d := &page.Details{Cause: f.Cause}
-	if f.Error.Err != nil && f.Cause != cause.DestinationUnavailable { // whose text says no more than its advice
+	if f.Cause != cause.DestinationUnavailable { // its text says no more than the advice
 		d.Error = f.Text()
 	}
 	if p == nil {
@@ -203,7 +209,7 @@ func details(p *pool.Pool, f failure.Failure) *page.Details {
 	return d
 }
 
-// pollHeader marks the request by which a page asks whether the site is up.
+// pollHeader marks a page's poll, which asks whether the site is up.
 const pollHeader = "Recovery-Poll"
 
 // noPool is the token of a page for an outage in which no pool is involved.
@@ -214,24 +220,20 @@ func (n *NoHealthyUpstream) isPoll(r *http.Request) bool {
 	return r.Method == http.MethodHead && r.Header[pollHeader] != nil && *n.Refresh
 }
 
-// poll answers a page that asks whether the site is up. A pool knows that from memory. For a
-// proxy without a pool, the only way to find out is to let it try.
-func (n *NoHealthyUpstream) poll(w http.ResponseWriter, r *http.Request, token string, next caddyhttp.Handler) error {
+// poll answers a page's poll. A pool answers from memory; for a proxy without a pool, the
+// only way to find out is to send the poll to the upstream.
+func (n *NoHealthyUpstream) poll(w http.ResponseWriter, r *http.Request, token string, next caddyhttp.Handler) {
+	var up bool
+	var after int
 	if p := n.app.polls[token]; p != nil {
-		up, after := p.Poll(time.Now(), admits(p, r))
-		return answerPoll(w, up, after)
+		up, after = p.Poll(time.Now(), admits(p, r))
+	} else {
+		up, after = n.tryPoll(r, token, next)
 	}
-	up, after := n.tryPoll(r, token, next)
-	return answerPoll(w, up, after)
-}
-
-// answerPoll ends a request with the answer to a poll.
-func answerPoll(w http.ResponseWriter, up bool, after int) error {
 	page.RespondToPoll(w, up, after)
-	return nil
 }
 
-// admits reports whether p is in maintenance and lets the client of r through all the same.
+// admits reports whether p is in maintenance but lets the client of r through.
 func admits(p *pool.Pool, r *http.Request) bool {
 	maintenance := p.Maintenance()
 	if maintenance == nil {
@@ -241,13 +243,13 @@ func admits(p *pool.Pool, r *http.Request) bool {
 	return err == nil && maintenance.Admits(client)
 }
 
-// tryPoll sends the poll the way that requests take. That leads to the pool that the page is
-// about, or where there is none, to the upstream.
+// tryPoll sends the poll down the handler chain. It ends at the pool that the page is about
+// or, without a pool, at the upstream.
 func (n *NoHealthyUpstream) tryPoll(r *http.Request, token string, next caddyhttp.Handler) (up bool, after int) {
 	x := exchange.Watch(exchange.DiscardWriter(), r)
 	defer x.End()
 	x.Intercept(n.Intercept)
-	// Only the proxy itself can answer the page of a proxy without a pool.
+	// Without a pool, only the upstream itself can tell.
 	x.Poll, x.NoHold = token != noPool, true
 	f, down := failure.Of(x.Serve(next))
 	if x.Intercepted() {
@@ -264,7 +266,7 @@ func (n *NoHealthyUpstream) tryPoll(r *http.Request, token string, next caddyhtt
 	return true, 0
 }
 
-// pollAfter returns in how many seconds a page should ask again whose poll failed at the proxy.
+// pollAfter returns in how many seconds a page should poll again after its poll failed.
 func (n *NoHealthyUpstream) pollAfter(rec *exchange.Record, f failure.Failure) int {
 	now, key := time.Now(), outageKey(rec, f)
 	return outage.PollAfter(now.Sub(n.outages.Since(key, n.unlogged.Since(key, now))), 0)

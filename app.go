@@ -26,23 +26,22 @@ const (
 	defaultSyncInterval = caddy.Duration(5 * time.Second)
 )
 
-// App runs the pools of one config: it checks their upstreams while the config
-// is in use. It needs no configuration of its own.
+// App runs the pools of one config: it checks their upstreams while the config is in use.
+// It needs no configuration of its own.
 type App struct {
-	// How many checks may be under way at once, in all pools together.
-	// Default: 128.
+	// How many checks may run at once, over all pools. Default: 128.
 	MaxProbes int `json:"max_probes,omitempty"`
 
-	// How often drains and maintenance are read from Caddy's storage, which
-	// other Caddys may share; 0 is off: they are read at the start only, and
-	// those that are ordered here are stored. Default: 5s.
+	// How often drains and maintenance are read from Caddy's storage, which other Caddys
+	// may share. 0 reads them only at startup; orders given here are still stored. Default:
+	// 5s.
 	SyncInterval *caddy.Duration `json:"sync_interval,omitempty"`
 
 	logger  *zap.Logger
 	prober  *pool.Prober
 	intents *intents
 	events  *operator.Events
-	// pools are in the order of the config, polls by their poll tokens.
+	// pools are in config order; polls finds a pool by its poll token.
 	pools []joined
 	polls map[string]*pool.Pool
 }
@@ -79,18 +78,18 @@ func (a *App) Validate() error {
 	return errors.Join(option.AtLeast("max_probes", a.MaxProbes, 1), option.ZeroOrMore("sync_interval", a.SyncInterval))
 }
 
-// Start begins to check the upstreams of all pools.
+// Start starts checking the upstreams of all pools.
 func (a *App) Start() error {
 	for _, p := range a.pools {
-		operator.Report(p.Pool, a.logger, a.events) // by now it has its name
+		operator.Report(p.Pool, a.logger, a.events) // the pool has its final name by now
 		p.Start(a.prober)
 	}
 	a.intents.Start()
 	return nil
 }
 
-// Stop ends what Start began and waits for it. What is known of the upstreams
-// stays, for a config that takes over.
+// Stop ends what Start began and waits for it. The state of the upstreams is kept for the
+// config that takes over.
 func (a *App) Stop() error {
 	a.intents.Stop()
 	for _, p := range a.pools {
@@ -101,7 +100,7 @@ func (a *App) Stop() error {
 	return nil
 }
 
-// Cleanup lets go of the upstreams.
+// Cleanup releases the upstreams.
 func (a *App) Cleanup() error {
 	for _, p := range a.pools {
 		p.Release()
@@ -120,8 +119,8 @@ func (a *App) Pools() []pool.Status {
 	return out
 }
 
-// join returns the pool for the source u. Sources that are configured alike share
-// one, so that two sites with the same upstreams have one status and one queue.
+// join returns the pool for the source u. Identically configured sources share one pool, so
+// that two sites with the same upstreams have one status and one queue.
 func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, sources []json.RawMessage) (*pool.Pool, error) {
 	poolDigest := digest(*u, sources, proxy.Transport, runtimeSettings(proxy.Transport))
 	for _, j := range a.pools {
@@ -154,16 +153,16 @@ func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, sources 
 	return p, nil
 }
 
-// joined is a pool, a digest of what it was made from, and the upstream it is
-// called after, if the owner gave it no name.
+// joined is a pool, the digest of its configuration, and its default name if it was not
+// given one.
 type joined struct {
 	*pool.Pool
 	digest, defaultName string
 }
 
-// name is the name of the pool for u. A name that the owner gave must not stand
-// for two things. One that we give is the first upstream's; where several begin
-// with the same, all are made to differ, whichever comes first.
+// poolName returns the name of the pool for u. A configured name must be unique. A default
+// name is the first upstream's address, or the first source's name; if several pools share
+// it, each gets a suffix, whatever their order.
 func (a *App) poolName(u *HealthPoolUpstreams, digest string) (string, error) {
 	name := u.Name
 	if name == "" {
@@ -184,8 +183,7 @@ func (a *App) poolName(u *HealthPoolUpstreams, digest string) (string, error) {
 	return name, nil
 }
 
-// rename makes the name that we gave a pool differ from another's; one that its owner
-// gave stays.
+// rename gives a pool with a default name a suffix, because another pool has the same name.
 func (a *App) rename(j joined) {
 	if j.defaultName == "" || j.Name != j.defaultName {
 		return
@@ -195,14 +193,14 @@ func (a *App) rename(j joined) {
 	a.logger.Info("pools begin with the same upstream, or have its name; give each a name", zap.String("pool", j.Name))
 }
 
-// distinct makes a name differ by what the pool is made from, so that it is the
-// same after a reload.
+// withSuffix appends part of the pool's digest to its name, so that the name is the same
+// after a reload.
 func withSuffix(name, digest string) string {
 	const enough = 6
 	return name + "-" + digest[:enough]
 }
 
-// options are what the pool is told of the configuration.
+// poolOptions converts the configuration for the pool package.
 func (u *HealthPoolUpstreams) poolOptions(name string) pool.Options {
 	policy := u.Policy()
 	policy.Ejection = time.Duration(u.FailDuration)
@@ -218,15 +216,15 @@ func (u *HealthPoolUpstreams) poolOptions(name string) pool.Options {
 	}
 }
 
-// pollKey makes poll tokens opaque: nobody is to guess what a pool is made of.
+// pollKey keeps poll tokens opaque: nobody can guess a pool's configuration from them.
 var pollKey = func() (key [32]byte) {
 	_, _ = rand.Read(key[:]) // never fails
 	return key
 }()
 
-// pollToken is what a visitor's page calls the pool with a digest.
+// pollToken returns the token by which a visitor's page names the pool with that digest.
 func pollToken(digest string) string {
-	const size = 9 // bytes: enough that nobody guesses another pool's
+	const size = 9 // bytes; enough that nobody guesses another pool's token
 	mac := hmac.New(sha256.New, pollKey[:])
 	mac.Write([]byte(digest))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:size])

@@ -28,36 +28,33 @@ func registerDirectives() {
 	httpcaddyfile.RegisterDirectiveOrder("healthpool_status", httpcaddyfile.Before, "respond")
 }
 
-type (
-	source  = HealthPoolUpstreams
-	handler = NoHealthyUpstream
-	tokens  = caddyfile.Dispenser
-)
+// tokens keeps the tables of options readable.
+type tokens = caddyfile.Dispenser
 
-// sourceOptions are those of dynamic healthpool.
-var sourceOptions = func() option.Block[source] {
-	o := option.Embed(check.Options(), func(u *source) *check.Spec { return &u.Spec })
-	maps.Copy(o, option.Block[source]{
-		"name":              func(u *source, d *tokens) error { return option.Word(d, &u.Name) },
-		"to":                func(u *source, d *tokens) error { return u.parseAddresses(d, false) },
-		"backup":            func(u *source, d *tokens) error { return u.parseAddresses(d, true) },
-		"upstream":          (*source).parseUpstream,
-		"source":            (*source).parseSource,
-		"refresh":           func(u *source, d *tokens) error { return option.Duration(d, &u.Refresh) },
-		"grace_period":      func(u *source, d *tokens) error { return option.Duration(d, &u.GracePeriod) },
-		"max_fails":         func(u *source, d *tokens) error { return option.Number(d, &u.MaxFails, 1, 0) },
-		"fail_duration":     func(u *source, d *tokens) error { return option.Duration(d, &u.FailDuration) },
-		"unhealthy_status":  func(u *source, d *tokens) error { return option.Statuses(d, &u.UnhealthyStatus) },
-		"unhealthy_latency": func(u *source, d *tokens) error { return option.DurationOrOff(d, &u.UnhealthyLatency) },
-		"max_ejected":       func(u *source, d *tokens) error { return option.Percent(d, &u.MaxEjected) },
-		"slow_start":        func(u *source, d *tokens) error { return option.DurationOrOff(d, &u.SlowStart) },
-		"fail_open":         func(u *source, d *tokens) error { return option.Word(d, &u.FailOpen) },
-		"hold":              (*source).parseHold,
+// sourceOptions are the options of dynamic healthpool.
+var sourceOptions = func() option.Block[HealthPoolUpstreams] {
+	o := option.Embed(check.Options(), func(u *HealthPoolUpstreams) *check.Spec { return &u.Spec })
+	maps.Copy(o, option.Block[HealthPoolUpstreams]{
+		"name":              func(u *HealthPoolUpstreams, d *tokens) error { return option.Word(d, &u.Name) },
+		"to":                func(u *HealthPoolUpstreams, d *tokens) error { return u.parseAddresses(d, false) },
+		"backup":            func(u *HealthPoolUpstreams, d *tokens) error { return u.parseAddresses(d, true) },
+		"upstream":          (*HealthPoolUpstreams).parseUpstream,
+		"source":            (*HealthPoolUpstreams).parseSource,
+		"refresh":           func(u *HealthPoolUpstreams, d *tokens) error { return option.Duration(d, &u.Refresh) },
+		"grace_period":      func(u *HealthPoolUpstreams, d *tokens) error { return option.Duration(d, &u.GracePeriod) },
+		"max_fails":         func(u *HealthPoolUpstreams, d *tokens) error { return option.Number(d, &u.MaxFails, 1, 0) },
+		"fail_duration":     func(u *HealthPoolUpstreams, d *tokens) error { return option.Duration(d, &u.FailDuration) },
+		"unhealthy_status":  func(u *HealthPoolUpstreams, d *tokens) error { return option.Statuses(d, &u.UnhealthyStatus) },
+		"unhealthy_latency": func(u *HealthPoolUpstreams, d *tokens) error { return option.DurationOrOff(d, &u.UnhealthyLatency) },
+		"max_ejected":       func(u *HealthPoolUpstreams, d *tokens) error { return option.Percent(d, &u.MaxEjected) },
+		"slow_start":        func(u *HealthPoolUpstreams, d *tokens) error { return option.DurationOrOff(d, &u.SlowStart) },
+		"fail_open":         func(u *HealthPoolUpstreams, d *tokens) error { return option.Word(d, &u.FailOpen) },
+		"hold":              (*HealthPoolUpstreams).parseHold,
 	})
 	return o
 }()
 
-// upstreamOptions are those of one upstream in it.
+// upstreamOptions are the options of one upstream block.
 var upstreamOptions = option.Block[PoolUpstream]{
 	"weight":          func(u *PoolUpstream, d *tokens) error { return option.Number(d, &u.Weight, 1, maxWeight) },
 	"max_requests":    func(u *PoolUpstream, d *tokens) error { return option.Number(d, &u.MaxRequests, 1, 0) },
@@ -179,24 +176,24 @@ func (u *HealthPoolUpstreams) parseHold(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-var pageOptions = option.Block[handler]{
-	"service":      func(n *handler, d *tokens) error { return option.Word(d, &n.Service) },
-	"message":      func(n *handler, d *tokens) error { return option.Word(d, &n.Message) },
-	"link":         (*handler).parseLink,
-	"logo":         func(n *handler, d *tokens) error { return option.Word(d, &n.Logo) },
-	"color":        (*handler).parseColor,
-	"languages":    func(n *handler, d *tokens) error { return option.Words(d, &n.Languages) },
-	"translate":    (*handler).parseTranslate,
-	"template":     func(n *handler, d *tokens) error { return option.Word(d, &n.Template) },
-	"status":       func(n *handler, d *tokens) error { return option.Number(d, &n.Status, 400, 599) },
-	"retry_after":  func(n *handler, d *tokens) error { return option.DurationOrOff(d, &n.RetryAfter) },
-	"refresh":      (*handler).parseRefresh,
-	"intercept":    func(n *handler, d *tokens) error { return option.Statuses(d, &n.Intercept) },
-	"proxy_status": func(n *handler, d *tokens) error { return option.Word(d, &n.ProxyStatus) },
-	"cors":         func(n *handler, d *tokens) error { return option.Words(d, &n.CORS) },
-	"event_stream": func(n *handler, d *tokens) error { return option.Word(d, &n.EventStream) },
-	"details":      func(n *handler, d *tokens) error { return option.Words(d, &n.Details) },
-	"pass":         func(n *handler, d *tokens) error { return option.Flag(d, &n.Pass) },
+var pageOptions = option.Block[NoHealthyUpstream]{
+	"service":      func(n *NoHealthyUpstream, d *tokens) error { return option.Word(d, &n.Service) },
+	"message":      func(n *NoHealthyUpstream, d *tokens) error { return option.Word(d, &n.Message) },
+	"link":         (*NoHealthyUpstream).parseLink,
+	"logo":         func(n *NoHealthyUpstream, d *tokens) error { return option.Word(d, &n.Logo) },
+	"color":        (*NoHealthyUpstream).parseColor,
+	"languages":    func(n *NoHealthyUpstream, d *tokens) error { return option.Words(d, &n.Languages) },
+	"translate":    (*NoHealthyUpstream).parseTranslate,
+	"template":     func(n *NoHealthyUpstream, d *tokens) error { return option.Word(d, &n.Template) },
+	"status":       func(n *NoHealthyUpstream, d *tokens) error { return option.Number(d, &n.Status, 400, 599) },
+	"retry_after":  func(n *NoHealthyUpstream, d *tokens) error { return option.DurationOrOff(d, &n.RetryAfter) },
+	"refresh":      (*NoHealthyUpstream).parseRefresh,
+	"intercept":    func(n *NoHealthyUpstream, d *tokens) error { return option.Statuses(d, &n.Intercept) },
+	"proxy_status": func(n *NoHealthyUpstream, d *tokens) error { return option.Word(d, &n.ProxyStatus) },
+	"cors":         func(n *NoHealthyUpstream, d *tokens) error { return option.Words(d, &n.CORS) },
+	"event_stream": func(n *NoHealthyUpstream, d *tokens) error { return option.Word(d, &n.EventStream) },
+	"details":      func(n *NoHealthyUpstream, d *tokens) error { return option.Words(d, &n.Details) },
+	"pass":         func(n *NoHealthyUpstream, d *tokens) error { return option.Flag(d, &n.Pass) },
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"slices"
 	"time"
 
@@ -29,116 +28,121 @@ const (
 	defaultHold         = 5 * time.Second
 	defaultHoldMax      = 1000
 
-	// maxWeight is as much as one upstream may outweigh another.
+	// maxWeight bounds how much one upstream may outweigh another.
 	maxWeight = 1000
 )
 
 // HealthPoolUpstreams is an upstream source that knows which of its upstreams
 // can answer. It checks each of them in the background, through the transport of
-// the reverse_proxy it belongs to, and hands out only the usable ones. What it
-// learns outlives config reloads.
+// its reverse_proxy, and offers only the usable ones. What it learns survives
+// config reloads.
 //
-// A connection that is refused, a name that does not exist and a certificate
-// that is not trusted take an upstream out at once; anything else has to fail
-// health_fails times in a row. A failed request has its upstream checked at once.
-// While no upstream is usable, requests wait for the first to come back (see
-// hold), instead of failing.
+// An upstream becomes unhealthy at once if it refuses the connection, its name does
+// not exist or its certificate is not trusted; any other check has to fail
+// health_fails times in a row. After a failed request, its upstream is checked at
+// once. While no upstream is usable, requests wait for the first to come back (see
+// hold) instead of failing.
 //
 // Use it with `lb_policy health_aware` for the best balance, at the same cost for
-// any number of upstreams; every other policy works, too.
+// any number of upstreams; every other policy works as well.
 type HealthPoolUpstreams struct {
-	// The name of the pool in status and logs. Pools that are
-	// configured alike may share a name: they are one pool then.
-	// Default: the address of the first upstream.
+	// The pool's name in status, metrics and logs. Identically configured pools are one
+	// pool and may share a name. Default: the first upstream's address, or the first
+	// source's name, with a suffix if several pools begin with it.
 	Name string `json:"name,omitempty"`
 
-	// The upstreams, in the order in which policies that care see them. None
-	// twice. At least one, unless there are sources.
+	// The upstreams, in order (policies such as first depend on it), without duplicates.
+	// Required unless there are sources.
 	Upstreams []PoolUpstream `json:"upstreams,omitempty"`
 
-	// Sources of more upstreams: any modules that reverse_proxy takes, too. They
-	// are read in the background. What they list anew passes a check before
-	// its first request; while a reading fails, the last good list stands.
+	// Sources of further upstreams: any upstream source module of reverse_proxy. They are
+	// read in the background. A newly listed upstream must pass a check before its first
+	// request. If reading fails, the last good list is kept.
 	SourcesRaw []json.RawMessage `json:"sources,omitempty" caddy:"namespace=http.reverse_proxy.upstreams inline_key=source"`
 
-	// How often sources are read. Default: 10s.
+	// How often to read the sources. Default: 10s.
 	Refresh caddy.Duration `json:"refresh,omitempty"`
 
-	// How long an upstream stays that no source lists any more but that still
-	// passes its check. Default: 1m.
+	// How long to keep an upstream that no source lists any more, while it still passes its
+	// check. Default: 1m.
 	GracePeriod caddy.Duration `json:"grace_period,omitempty"`
 
 	check.Spec
 
-	// How many failed requests in a row have an upstream ejected. Requests that
-	// were never sent, and those whose client left, do not count. Default: 5.
+	// How many consecutive failed requests eject an upstream. Requests that were never
+	// sent, and those whose client left, do not count. Default: 5.
 	MaxFails int `json:"max_fails,omitempty"`
 
-	// How long the first ejection lasts. It doubles with each further one, up
-	// to 5m, is jittered by half, and shrinks again while the upstream stays
-	// well. After it, the next passed check brings it back. Default: 10s.
+	// How long the first ejection lasts. The time doubles with each further ejection, up to
+	// 5m, is jittered by 50 %, and shrinks again while the upstream stays healthy. When it
+	// is over, the next passed check brings the upstream back. Default: 10s.
 	FailDuration caddy.Duration `json:"fail_duration,omitempty"`
 
-	// The statuses of responses that count as failed requests: codes such as
-	// 429, or classes as their first digit, such as 5. Default: 5.
+	// Which response statuses count as failed requests: codes such as 429, or classes as
+	// their first digit, such as 5. Default: 5.
 	UnhealthyStatus []int `json:"unhealthy_status,omitempty"`
 
-	// The time to a response from which on it counts as a failed request; 0 is
+	// A response that takes at least this long counts as a failed request; 0 turns this
 	// off. Default: off.
 	UnhealthyLatency *caddy.Duration `json:"unhealthy_latency,omitempty"`
 
-	// How many percent of the usable upstreams may be ejected at the same
-	// time. One always may, the last never. From 1 to 100. Default: 50.
+	// How many percent of the usable upstreams may be ejected at the same time, from 1 to
+	// 100. At least one may always be ejected, but never the last usable one. Default: 50.
 	MaxEjected int `json:"max_ejected,omitempty"`
 
-	// How long an upstream that is new or came back takes to get its whole
-	// share: it grows from 10 %, and not while all are new; 0 is off. Only the
-	// health_aware policy heeds it. Default: 10s.
+	// How long a new or recovered upstream takes to reach its full share, starting at 10 %.
+	// It does not apply while all upstreams are new. 0 turns it off. Only the health_aware
+	// policy uses it. Default: 10s.
 	SlowStart *caddy.Duration `json:"slow_start,omitempty"`
 
-	// What to do when no upstream is healthy: "slow" goes on using those
-	// that answer, only late or badly, because a slow site is better than
-	// none; "never" uses healthy ones only; "always" uses all. Default: slow.
+	// What to do when no upstream is healthy: "slow" keeps using upstreams that still
+	// answer, if late or with errors; "never" uses none; "always" uses all. Default: slow.
 	FailOpen string `json:"fail_open,omitempty"`
 
-	// How long requests wait for an upstream to come back, counted from the
-	// beginning of the outage: a restart is bridged, and a long outage is
-	// told at once. They also wait while every upstream has max_requests. 0 is
+	// How long requests wait for an upstream to come back, counted from the beginning of
+	// the outage: so a restart is bridged, but in a long outage visitors get the page
+	// immediately. Requests also wait while every upstream is at max_requests. 0 turns it
 	// off. Default: 5s.
 	Hold *caddy.Duration `json:"hold,omitempty"`
 
-	// How many requests may wait at the same time; further ones are answered
-	// at once. Default: 1000.
+	// How many requests may wait at the same time; further ones are answered immediately.
+	// Default: 1000.
 	HoldMax int `json:"hold_max,omitempty"`
 
 	pool    *pool.Pool
 	proxy   *reverseproxy.Handler
 	sources []pool.CaddySource
-	// ranked is whether the policy wants only the best, in order.
+	// healthAware is whether the policy is ours, which wants only the best upstreams, in
+	// order.
 	healthAware bool
 }
 
 // PoolUpstream is one upstream of a pool.
 type PoolUpstream struct {
-	// The [network address](/docs/conventions#network-addresses) to dial:
-	// a host and one port, or a unix socket. Without a port: 80. Global
-	// placeholders such as `{env.APP}` are replaced once, at the start.
+	// The [network address](/docs/conventions#network-addresses) to dial: a host and one
+	// port, or a unix socket. Default port: 80. Global placeholders such as `{env.APP}` are
+	// replaced once, at startup.
 	Dial string `json:"dial,omitempty"`
 
-	// Its share among equals, from 1 to 1000. Only the health_aware policy
-	// heeds it. Default: 1.
+	// Its weight relative to the other upstreams, from 1 to 1000. Only the health_aware
+	// policy uses it. Default: 1.
 	Weight int `json:"weight,omitempty"`
 
-	// How many requests it may have at the same time. While all upstreams are
-	// full, requests wait (see hold). Default: any number.
+	// How many requests it may have at the same time. While all upstreams are full,
+	// requests wait (see hold). Default: unlimited.
 	MaxRequests int `json:"max_requests,omitempty"`
 
-	// Whether it is used only while no other one is usable. Default: false.
+	// Whether it is used only while no other upstream is healthy. Default: false.
 	Backup bool `json:"backup,omitempty"`
 
-	// What to check in place of what the pool's own options say.
-	HealthURI      string `json:"health_uri,omitempty"`
-	HealthPort     int    `json:"health_port,omitempty"`
+	// The path and query to check. Default: the pool's health_uri.
+	HealthURI string `json:"health_uri,omitempty"`
+
+	// The port to check, from 1 to 65535. Default: the pool's health_port.
+	HealthPort int `json:"health_port,omitempty"`
+
+	// The address to check instead of this upstream. Default: the pool's
+	// health_upstream.
 	HealthUpstream string `json:"health_upstream,omitempty"`
 }
 
@@ -163,7 +167,7 @@ func (u *HealthPoolUpstreams) Provision(ctx caddy.Context) error {
 	if err := refuseCoreChecks(proxy); err != nil {
 		return err
 	}
-	raw := u.SourcesRaw // loading takes them away
+	raw := u.SourcesRaw // LoadModule clears SourcesRaw
 	if err := u.loadSources(ctx); err != nil {
 		return err
 	}
@@ -178,8 +182,7 @@ func (u *HealthPoolUpstreams) Provision(ctx caddy.Context) error {
 	return err
 }
 
-// warn tells the owner what in the configuration of the proxy does not do what it looks
-// like.
+// warn logs what in the proxy's configuration does not do what it seems to.
 func (u *HealthPoolUpstreams) warn(logger *zap.Logger, proxy *reverseproxy.Handler) {
 	if n := len(proxy.Upstreams); n > 0 {
 		logger.Warn("static upstreams beside dynamic healthpool are never used; move them into it", zap.Int("upstreams", n))
@@ -214,7 +217,7 @@ func (u *HealthPoolUpstreams) setDefaults() {
 	}
 }
 
-// Validate checks every option by itself and those that depend on each other.
+// Validate checks every option, and those that depend on each other.
 func (u *HealthPoolUpstreams) Validate() error {
 	if len(u.Upstreams) == 0 && len(u.SourcesRaw) == 0 && len(u.sources) == 0 {
 		return errors.New("to: must name at least one upstream, such as app:8080")
@@ -230,14 +233,12 @@ func (u *HealthPoolUpstreams) Validate() error {
 		option.ZeroOrMore("unhealthy_latency", u.UnhealthyLatency),
 		option.Within("max_ejected", u.MaxEjected, 1, 100),
 		option.ZeroOrMore("slow_start", u.SlowStart),
-		option.OneOf("fail_open", u.FailOpen, "slow", "never", "always"),
+		option.OneOf("fail_open", u.FailOpen, string(pool.FailOpenSlow), string(pool.FailOpenNever), string(pool.FailOpenAlways)),
 		option.ZeroOrMore("hold", u.Hold),
 		option.AtLeast("hold_max", u.HoldMax, 1),
 	}
 	for _, s := range u.UnhealthyStatus {
-		if !option.IsStatus(s) {
-			errs = append(errs, fmt.Errorf("unhealthy_status: must be a status such as 200 or a class such as 2xx, got %d", s))
-		}
+		errs = append(errs, option.Status("unhealthy_status", s))
 	}
 	for _, up := range u.Upstreams {
 		errs = append(errs, up.validate(u.Spec))
@@ -245,40 +246,9 @@ func (u *HealthPoolUpstreams) Validate() error {
 	return errors.Join(errs...)
 }
 
-// validate checks the options of one upstream.
-func (up PoolUpstream) validate(poolSpec check.Spec) error {
-	var checked, weight error
-	if up.Weight != 0 {
-		weight = option.Within("weight", up.Weight, 1, maxWeight)
-	}
-	if own := up.spec(poolSpec); !reflect.DeepEqual(own, poolSpec) {
-		checked = own.Validate()
-	}
-	if err := errors.Join(
-		weight,
-		option.AtLeast("max_requests", up.MaxRequests, 0),
-		checked,
-	); err != nil {
-		return fmt.Errorf("upstream %s: %w", up.Dial, err)
-	}
-	return nil
-}
-
-// spec is how this upstream is checked.
-func (up PoolUpstream) spec(spec check.Spec) check.Spec {
-	if up.HealthURI != "" {
-		spec = spec.WithURI(up.HealthURI)
-	}
-	if up.HealthPort != 0 || up.HealthUpstream != "" {
-		spec.HealthPort, spec.HealthUpstream = up.HealthPort, up.HealthUpstream
-	}
-	return spec
-}
-
-// GetUpstreams returns the upstreams that r may be given now; with the
-// health_aware policy, only the best, or the two best. It waits while there is none, as hold
-// allows. It never fails: an error would make reverse_proxy fall back to static
-// upstreams.
+// GetUpstreams returns the upstreams that r may use now; with the health_aware policy, only
+// the best or the two best. While there are none it waits, as hold allows. It never fails:
+// an error would make reverse_proxy fall back to static upstreams.
 func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
 	rec := exchange.Of(r)
 	rec.Enter(r, u.pool, u.proxy)
@@ -301,21 +271,22 @@ func (u *HealthPoolUpstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Ups
 	return out, nil
 }
 
-// refuses reports whether reverse_proxy itself may have something against the best
-// upstream. If not, another would only cost: it looks each up under a lock of all.
+// coreMayReject reports whether core's own passive checks or circuit breaker may reject the
+// best upstream. Only then is a second worth offering: core looks up each one under a
+// global lock.
 func (u *HealthPoolUpstreams) coreMayReject() bool {
 	checks := u.proxy.HealthChecks
 	return u.proxy.CB != nil || checks != nil && checks.Passive != nil
 }
 
-// ResetCache is told that the attempt before failed and another is to follow.
-// Nothing is forgotten but the trust in the upstream that failed.
+// ResetCache is core's signal that an attempt failed and another follows. There is no
+// cache; the failed upstream becomes suspect.
 func (u *HealthPoolUpstreams) ResetCache(r *http.Request) error {
 	exchange.Of(r).AttemptFailed(r)
 	return nil
 }
 
-// parentProxy is the reverse_proxy that is being provisioned.
+// parentProxy returns the reverse_proxy that is being provisioned.
 func parentProxy(ctx caddy.Context) *reverseproxy.Handler {
 	for _, m := range slices.Backward(ctx.Modules()) {
 		if proxy, ok := m.(*reverseproxy.Handler); ok {
@@ -325,8 +296,8 @@ func parentProxy(ctx caddy.Context) *reverseproxy.Handler {
 	return nil
 }
 
-// refuseCoreChecks refuses the active checks of reverse_proxy itself, which it
-// would ignore without a word: it does not check dynamic upstreams.
+// refuseCoreChecks refuses reverse_proxy's own active checks, which core would silently
+// ignore: it does not check dynamic upstreams.
 func refuseCoreChecks(proxy *reverseproxy.Handler) error {
 	if proxy.HealthChecks == nil || proxy.HealthChecks.Active == nil {
 		return nil

@@ -14,25 +14,25 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/intent"
 )
 
-// intents has the pools of an app heed what operators want of them.
+// intents applies what operators want, drains and maintenance, to the pools of an app.
 type intents struct {
 	intent.Syncer
 	app  *App
 	name string // of the storage
 
-	// mu keeps an older state of things from coming after a newer one.
+	// mu keeps an older state from being applied after a newer one.
 	mu      sync.Mutex
 	failed  bool
-	corrupt []string // what the log has been told of
+	corrupt []string // keys that were logged already
 }
 
-// books has what is known of each storage, across reloads.
+// replicas holds the replica of each storage, across reloads.
 var replicas = caddy.NewUsagePool()
 
-// newIntents reads what is in the storage, if this process has not yet: an upstream
-// that was drained must not be given requests until a first look.
+// newIntents reads the storage if this process has not yet: a drained upstream must not get
+// requests before the first sync.
 func newIntents(a *App, storage certmagic.Storage) *intents {
-	if storage == nil { // outside of a whole config
+	if storage == nil { // provisioned outside of a whole config
 		storage = caddy.DefaultStorage
 	}
 	name := storageName(storage)
@@ -50,9 +50,8 @@ func newIntents(a *App, storage certmagic.Storage) *intents {
 	return i
 }
 
-// nameOf is by what a storage is known again after a reload. One that has no name goes
-// by its type: what else it is made of is in use, may be secret, and is another each
-// time.
+// storageName identifies a storage across reloads. One without a String method goes by its
+// type: its fields may be secret, or differ on each load.
 func storageName(storage certmagic.Storage) string {
 	if named, ok := storage.(fmt.Stringer); ok {
 		return named.String()
@@ -60,7 +59,7 @@ func storageName(storage certmagic.Storage) string {
 	return fmt.Sprintf("%T", storage)
 }
 
-// release lets go of what is known; a half-made app has nothing.
+// release releases the replica. i is nil if the app was not fully provisioned.
 func (i *intents) release() {
 	if i != nil {
 		_, _ = replicas.Delete(i.name)
@@ -74,8 +73,8 @@ func (i *intents) onSync(err error) {
 	i.apply()
 }
 
-// tell tells the owner when the storage begins to fail, when it is good again, and what
-// in it is spoilt.
+// reportSync logs when the storage begins to fail, when it works again, and which of its
+// entries are corrupt.
 func (i *intents) reportSync(err error) {
 	switch failed := err != nil; {
 	case failed && !i.failed:
@@ -93,7 +92,7 @@ func (i *intents) reportSync(err error) {
 	i.corrupt = corrupt
 }
 
-// heed tells all pools what is wanted of them.
+// apply applies the current intents to all pools.
 func (i *intents) apply() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -102,8 +101,8 @@ func (i *intents) apply() {
 	}
 }
 
-// Order notes what an operator wants, or wants no more, and has it heeded at once. It
-// reports whether the storage has taken it yet; if not, it will be offered it again.
+// Order records or, if on is false, withdraws what an operator wants, and applies it at
+// once. It reports whether the storage has accepted it; if not, storing is retried.
 func (a *App) Order(ctx context.Context, order intent.Intent, on bool) (stored bool) {
 	if on {
 		a.intents.Put(order)

@@ -5,8 +5,10 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -19,14 +21,14 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// recruiter makes members of a pool: of what the config names, and of what its
-// sources list.
+// memberBuilder builds the members of a pool, from the config and from what its sources
+// list.
 type memberBuilder struct {
 	u     *HealthPoolUpstreams
 	proxy *reverseproxy.Handler
 }
 
-// fixed are the members that the config names.
+// configured returns the members that the config names.
 func (b memberBuilder) configured() ([]pool.Member, error) {
 	addresses, err := b.u.addresses()
 	if err != nil {
@@ -41,8 +43,8 @@ func (b memberBuilder) configured() ([]pool.Member, error) {
 	return members, nil
 }
 
-// enlist makes a member of what a source lists. Placeholders are for the owner: who
-// lists upstreams is not to read the environment by them.
+// fromListing builds a member from what a source lists. Placeholders are refused: whoever
+// controls the list must not be able to read the environment.
 func (b memberBuilder) fromListing(l pool.Listing) (pool.Member, error) {
 	if strings.Contains(l.Address, "{") {
 		return pool.Member{}, fmt.Errorf("source: must list addresses without placeholders, got %q", l.Address)
@@ -56,7 +58,7 @@ func (b memberBuilder) fromListing(l pool.Listing) (pool.Member, error) {
 
 func (b memberBuilder) build(addr caddy.NetworkAddress, up PoolUpstream) (pool.Member, error) {
 	spec := up.spec(b.u.Spec)
-	c, err := spec.For(addr, func() http.RoundTripper { return b.proxy.Transport }) // it may be set after us
+	c, err := spec.For(addr, func() http.RoundTripper { return b.proxy.Transport }) // the transport may be set later
 	return pool.Member{
 		Key:      pool.Key{Address: dialString(addr), Check: digest(spec, b.proxy.Transport, runtimeSettings(b.proxy.Transport))},
 		HostPort: addr.JoinHostPort(0), Check: c,
@@ -64,14 +66,14 @@ func (b memberBuilder) build(addr caddy.NetworkAddress, up PoolUpstream) (pool.M
 	}, err
 }
 
-// source makes a source of the pool of one of reverse_proxy's.
+// source wraps an upstream source of reverse_proxy for the pool.
 func (b memberBuilder) source(s pool.CaddySource, raw json.RawMessage) pool.Source {
 	return pool.Source{
 		Name: s.Name(), Key: digest(raw, b.u.Spec), Read: s.Read, NewMember: b.fromListing,
 	}
 }
 
-// loadSources loads the modules of the sources.
+// loadSources loads the source modules.
 func (u *HealthPoolUpstreams) loadSources(ctx caddy.Context) error {
 	if len(u.SourcesRaw) == 0 {
 		return nil
@@ -86,15 +88,14 @@ func (u *HealthPoolUpstreams) loadSources(ctx caddy.Context) error {
 			return fmt.Errorf("source: must be another upstream source, got %T", m)
 		}
 		if a, ok := s.(*reverseproxy.AUpstreams); ok {
-			a.Refresh = 1 // it cannot be told to forget what it has cached
+			a.Refresh = 1 // it cannot be told to drop its cache
 		}
 		u.sources = append(u.sources, pool.CaddySource{UpstreamSource: s})
 	}
 	return nil
 }
 
-// addresses returns the upstreams as network addresses: each one valid and there
-// only once.
+// addresses returns the upstreams as network addresses, which must be valid and unique.
 func (u *HealthPoolUpstreams) addresses() ([]caddy.NetworkAddress, error) {
 	out := make([]caddy.NetworkAddress, 0, len(u.Upstreams))
 	seen := make(map[caddy.NetworkAddress]bool, len(u.Upstreams))
@@ -112,7 +113,7 @@ func (u *HealthPoolUpstreams) addresses() ([]caddy.NetworkAddress, error) {
 	return out, nil
 }
 
-// option is the one that names this upstream.
+// option returns the name of the option that configured this upstream, for errors.
 func (up PoolUpstream) option() string {
 	switch {
 	case up != PoolUpstream{Dial: up.Dial, Backup: up.Backup}:
@@ -123,7 +124,37 @@ func (up PoolUpstream) option() string {
 	return "to"
 }
 
-// firstName is what a pool without a name is called after.
+// validate checks the options of one upstream.
+func (up PoolUpstream) validate(poolSpec check.Spec) error {
+	var checked, weight error
+	if up.Weight != 0 {
+		weight = option.Within("weight", up.Weight, 1, maxWeight)
+	}
+	if own := up.spec(poolSpec); !reflect.DeepEqual(own, poolSpec) {
+		checked = own.Validate()
+	}
+	if err := errors.Join(
+		weight,
+		option.AtLeast("max_requests", up.MaxRequests, 0),
+		checked,
+	); err != nil {
+		return fmt.Errorf("upstream %s: %w", up.Dial, err)
+	}
+	return nil
+}
+
+// spec returns how this upstream is checked, given the pool's spec.
+func (up PoolUpstream) spec(spec check.Spec) check.Spec {
+	if up.HealthURI != "" {
+		spec = spec.WithURI(up.HealthURI)
+	}
+	if up.HealthPort != 0 || up.HealthUpstream != "" {
+		spec.HealthPort, spec.HealthUpstream = up.HealthPort, up.HealthUpstream
+	}
+	return spec
+}
+
+// defaultName returns the name of a pool that was not given one.
 func (u *HealthPoolUpstreams) defaultName() string {
 	if len(u.Upstreams) > 0 {
 		return u.Upstreams[0].Dial
@@ -131,7 +162,7 @@ func (u *HealthPoolUpstreams) defaultName() string {
 	return u.sources[0].Name()
 }
 
-// dialString is how reverse_proxy is told to dial an address.
+// dialString returns addr as reverse_proxy dials it.
 func dialString(addr caddy.NetworkAddress) string {
 	if addr.Network == "tcp" {
 		return addr.JoinHostPort(0)
@@ -139,22 +170,22 @@ func dialString(addr caddy.NetworkAddress) string {
 	return addr.String()
 }
 
-// hidden is what a transport does that its configuration does not tell any more: loading
-// its modules takes that away.
+// runtimeSettings describes the settings of a transport that no longer show in its
+// configuration: loading its modules clears them.
 func runtimeSettings(transport http.RoundTripper) string {
 	anywhere := caddy.NetworkAddress{Host: "upstream.invalid", StartPort: 80, EndPort: 80}
 	return fmt.Sprint(trustID(transport), check.ForwardProxy(transport, anywhere))
 }
 
-// authorities are the sets of authorities that transports have trusted, each once: a
-// set tells nothing but whether it is equal to another.
+// knownRoots lists the distinct sets of CAs that transports have trusted. A CertPool can
+// only be compared, not serialized, so its index stands for it.
 var knownRoots struct {
 	sync.Mutex
 	known []*x509.CertPool
 }
 
-// trust is a number for the authorities that a transport trusts, 0 for those of the
-// system.
+// trustID returns a number that identifies the CAs that a transport trusts; 0 stands for
+// the system's.
 func trustID(transport http.RoundTripper) int {
 	t, ok := transport.(*reverseproxy.HTTPTransport)
 	if !ok || t.Transport == nil || t.Transport.TLSClientConfig == nil || t.Transport.TLSClientConfig.RootCAs == nil {
@@ -171,12 +202,12 @@ func trustID(transport http.RoundTripper) int {
 	return i + 1
 }
 
-// digest tells whether two things are configured alike.
+// digest returns the same value for things that are configured identically.
 func digest(parts ...any) string {
 	sum := sha256.New()
 	for _, part := range parts {
 		encoded, err := json.Marshal(part)
-		if err != nil { // then it is not from a config, and stands for itself
+		if err != nil { // not from a config: compare by identity
 			encoded = fmt.Appendf(nil, "%T %p", part, part)
 		}
 		sum.Write(append(encoded, 0))

@@ -1,19 +1,19 @@
 // Package healthpool keeps sites behind Caddy's reverse_proxy answering while
-// apps restart, and tells visitors what goes on when nothing is left to answer.
+// apps restart, and gives visitors a helpful page when no upstream can answer.
 //
 // It adds these modules to Caddy, each useful alone:
 //
 //   - http.handlers.no_healthy_upstream answers when the proxy, and only the
-//     proxy, failed: with a page that brings visitors back by itself, or what
-//     else the client understands.
+//     proxy, failed: with a page that reloads itself once the site is back, or
+//     with whatever else the client understands.
 //   - http.reverse_proxy.upstreams.healthpool is an upstream source that checks
 //     its upstreams and holds requests while they restart.
 //   - http.reverse_proxy.selection_policies.health_aware picks the upstream that
 //     is likely to answer first.
-//   - healthpool is the app that runs the checks; admin.api.healthpool shows
-//     their results, and http.handlers.healthpool_status does so in a browser.
+//   - healthpool is the app that runs the checks; admin.api.healthpool serves
+//     their results, and http.handlers.healthpool_status shows them in a browser.
 //
-// In a Caddyfile, one line is all of it:
+// In a Caddyfile, one line sets it all up:
 //
 //	example.com {
 //		healthpool app1:8080 app2:8080
@@ -26,7 +26,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -54,19 +53,19 @@ func init() {
 	command.Register()
 }
 
-// NoHealthyUpstream wraps the handlers after it and answers in their place when
-// a proxy among them (reverse_proxy, php_fastcgi, forward_auth) could not get a
-// response. What an upstream did answer, whatever its status, passes untouched
-// and unbuffered, and so does every error of another handler.
+// NoHealthyUpstream answers in place of the proxies that it wraps (reverse_proxy,
+// php_fastcgi, forward_auth) when they could not get a response. A response of an
+// upstream, whatever its status, passes untouched and unbuffered, and so does every
+// error of another handler.
 //
-// Browsers get a page that brings the visitor back by itself; other clients get
+// Browsers get a page that reloads itself once the site is back; other clients get
 // problem+json (RFC 9457), text or a bare status. It also works in handle_errors.
 //
 // These placeholders are set before anything is written:
 //
 // Placeholder | Description
 // ------------|-------------
-// `{http.no_healthy_upstream.cause}` | Why there was no answer, in the words of RFC 9209
+// `{http.no_healthy_upstream.cause}` | Why there was no answer, as an error type of RFC 9209
 // `{http.no_healthy_upstream.fate}` | `not_sent`, or `unknown` if the request may have been processed
 // `{http.no_healthy_upstream.reference}` | What the visitor can quote: the `err_id` in the log
 // `{http.no_healthy_upstream.retry_after}` | In how many seconds to try again; empty with `retry_after off`
@@ -74,47 +73,43 @@ func init() {
 type NoHealthyUpstream struct {
 	page.Options
 
-	// The status to answer with, from 400 to 599. Default: by the cause, 503
-	// without a usable upstream, 504 after a timeout, else 502.
+	// The status to answer with, from 400 to 599. Default: depends on the cause: 503 if no
+	// upstream is usable, 504 after a timeout, otherwise 502.
 	Status int `json:"status,omitempty"`
 
-	// What to tell clients about when to try again; 0 is off: they are told
-	// nothing. Default: by when the next check may bring an upstream back, and
-	// by how long this outage and earlier ones lasted, from 1 s to 60 s.
+	// The Retry-After to send; 0 sends none. Default: computed from the next check and from
+	// how long this and earlier outages lasted, between 1s and 60s.
 	RetryAfter *caddy.Duration `json:"retry_after,omitempty"`
 
-	// Whether the page looks by itself for the site to be back.
-	// Default: true.
+	// Whether the page polls the site and reloads itself once it is back. Default: true.
 	Refresh *bool `json:"refresh,omitempty"`
 
-	// Statuses of upstreams whose responses to replace, too; a number from 1 to
-	// 5 is a class of them. All others pass untouched and unbuffered.
-	// Default: none.
+	// Upstream responses to replace as well: statuses from 400 to 599, or 4 or 5 for the
+	// whole class. Default: none.
 	Intercept []int `json:"intercept,omitempty"`
 
-	// What an EventSource gets: with hold, an empty stream that has it connect
-	// again, because it would give up for good on an error.
-	// Default: the error.
+	// With "hold", an EventSource gets 200 and an empty stream, so the browser reconnects;
+	// it would not after an error status. Default: the error status.
 	EventStream string `json:"event_stream,omitempty"`
 
-	// The addresses of clients, as IP addresses, CIDR ranges or private_ranges,
-	// that are shown on the page what is wrong with which upstream.
-	// Default: none.
+	// The clients, as IP addresses, CIDR ranges or private_ranges, that are told what is
+	// wrong with which upstream: on the page and in text, Markdown, JSON and XML. Requests
+	// that a page of another origin sent never are. Default: none.
 	Details []string `json:"details,omitempty"`
 
-	// Whether to set the placeholders only, and leave the error to
-	// handle_errors. Default: false.
+	// Whether to only set the placeholders and return the error to handle_errors. Default:
+	// false.
 	Pass bool `json:"pass,omitempty"`
 
 	app     *App
 	logger  *zap.Logger
 	outages *outage.Log
-	// others are the outages that the log has from others: of handle_errors and pass.
+	// unlogged tracks outages that are already logged elsewhere: by handle_errors, or with
+	// pass.
 	unlogged *outage.Log
 	page     *page.Page
 	details  []netip.Prefix
-	// toldOfTemplate is when the owner was told last that the template fails (of
-	// time.UnixNano).
+	// templateLoggedAt is when a template failure was last logged, in Unix nanoseconds.
 	templateLoggedAt atomic.Int64
 }
 
@@ -136,9 +131,9 @@ func (n *NoHealthyUpstream) Provision(ctx caddy.Context) error {
 	}
 	n.logger = ctx.Logger()
 	n.outages = &outage.Log{Summarise: operator.LogMore(n.logger)}
-	n.unlogged = &outage.Log{Summarise: func(outage.Outage) {}}
+	n.unlogged = new(outage.Log)
 	for _, cidr := range n.ranges() {
-		prefix, _ := option.Prefix("details", cidr) // Validate has tried it
+		prefix, _ := option.Prefix("details", cidr) // checked by Validate
 		n.details = append(n.details, prefix)
 	}
 	var err error
@@ -170,8 +165,7 @@ func (n *NoHealthyUpstream) Validate() error {
 	return errors.Join(errs...)
 }
 
-// ranges are those of details, with the word that Caddy has for all private ones
-// written out.
+// ranges returns the ranges of details, with private_ranges expanded.
 func (n *NoHealthyUpstream) ranges() []string {
 	var out []string
 	for _, cidr := range n.Details {
@@ -184,10 +178,10 @@ func (n *NoHealthyUpstream) ranges() []string {
 	return out
 }
 
-// hold is the value of event_stream.
+// hold is the only value event_stream accepts.
 const hold = "hold"
 
-// Cleanup sums up the outages that go on.
+// Cleanup logs the summaries of outages that are still going on.
 func (n *NoHealthyUpstream) Cleanup() error {
 	if n.outages != nil {
 		n.outages.Close()
@@ -196,7 +190,7 @@ func (n *NoHealthyUpstream) Cleanup() error {
 	return nil
 }
 
-// ServeHTTP answers if next fails to proxy.
+// ServeHTTP answers if a proxy in next fails.
 func (n *NoHealthyUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if err, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(error); ok { // in handle_errors
 		if f, ok := failure.Of(err); ok && !f.ClientGone() {
@@ -204,10 +198,11 @@ func (n *NoHealthyUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request, ne
 		}
 	}
 	if token := r.Header[pollHeader]; n.isPoll(r) {
-		if exchange.IsPoll(r) { // a handler around us answers
+		if exchange.IsPoll(r) { // an outer handler answers
 			return next.ServeHTTP(w, r)
 		}
-		return n.poll(w, r, token[0], next)
+		n.poll(w, r, token[0], next)
+		return nil
 	}
 	x := exchange.Watch(w, r)
 	defer x.End()
@@ -222,7 +217,7 @@ func (n *NoHealthyUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request, ne
 	return nil
 }
 
-// answerRoute answers in handle_errors, where the log has the error already.
+// answerRoute answers in handle_errors, where the error is already logged.
 func (n *NoHealthyUpstream) answerRoute(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, f failure.Failure) error {
 	rec := exchange.Of(r)
 	if !completeFailure(rec, r, &f) || f.ClientGone() {
@@ -231,23 +226,24 @@ func (n *NoHealthyUpstream) answerRoute(w http.ResponseWriter, r *http.Request, 
 	if !rec.Watched {
 		rec.Done(f.Blame())
 	}
-	o, _ := n.unlogged.Failed(outageKey(rec, f), f.Error.ID, time.Now())
+	o := n.trackUnlogged(rec, f)
 	if n.isPoll(r) {
-		return answerPoll(w, false, n.pollAfter(rec, f))
+		page.RespondToPoll(w, false, n.pollAfter(rec, f))
+		return nil
 	}
-	return n.answer(w, r, rec, f, f.Error.ID, o.Since)
+	return n.answer(w, r, rec, f, o)
 }
 
-// settle closes the record of a request that failed, and corrects what is known of the
-// failure. It reports false if that is the error of a handler that dealt with the
-// upstream's own response, which is not ours to answer.
+// completeFailure ends the record of a failed request and corrects the cause with what the
+// record knows. It returns false for the error of a handler that processed the upstream's
+// own response, which is not ours to answer.
 func completeFailure(rec *exchange.Record, r *http.Request, f *failure.Failure) (ours bool) {
 	answered := rec.RecordResponse(r)
 	if answered && f.FromResponseHandler() {
 		return false
 	}
 	if answered && !f.Answered {
-		rec.Detach() // the pool's upstream did answer: another proxy failed
+		rec.Detach() // the pool's upstream answered, so another proxy failed
 	}
 	if f.Cause == cause.DestinationUnavailable && !f.Answered && rec.AllFull() {
 		f.Cause = cause.ConnectionLimitReached
@@ -259,8 +255,7 @@ func completeFailure(rec *exchange.Record, r *http.Request, f *failure.Failure) 
 	return true
 }
 
-// failed closes the record of a request that failed, and answers if that is for
-// us to do.
+// failed ends the record of a failed request and answers if a proxy failed.
 func (n *NoHealthyUpstream) failed(x *exchange.Exchange, r *http.Request, err error) error {
 	f, ok := failure.Of(err)
 	if !ok {

@@ -14,19 +14,18 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/exchange"
 )
 
-// HealthAwareSelection chooses the upstream that is likely to answer first: by
-// its latency (a moving average that rises at once and falls slowly), the
-// requests it has in flight, and how long those have been waiting already.
-// Errors count as slow answers, so that an upstream that fails fast attracts
-// nothing. Up to eight upstreams are all compared; of more, the better of two
-// random ones is taken.
+// HealthAwareSelection picks the upstream that is likely to answer first, by its latency (a
+// moving average that rises at once and falls slowly), its requests in flight, and how long
+// those have been waiting. Errors count as slow answers, so that an upstream that fails
+// fast attracts no requests. Up to eight upstreams are all compared; of more, the better of
+// two random ones is picked.
 //
-// On `dynamic healthpool` it costs the same for any number of upstreams. On
-// static upstreams and other sources it skips the unavailable ones and chooses
-// by requests in flight, and within no_healthy_upstream by latency, too.
+// On `dynamic healthpool` it costs the same for any number of upstreams. On static
+// upstreams and other sources it skips the unavailable ones and picks by requests in flight
+// and, within no_healthy_upstream, by latency.
 type HealthAwareSelection struct {
-	// loads has what is known of upstreams that are not in a pool, by their
-	// address. It is replaced, never changed; mu is for those who do.
+	// loads has the load of each upstream that is not in a pool, by address. The map is
+	// replaced, never changed; mu guards replacing it.
 	loads atomic.Pointer[map[string]*balance.Load]
 	mu    sync.Mutex
 }
@@ -60,7 +59,7 @@ func (s *HealthAwareSelection) Select(upstreams reverseproxy.UpstreamPool, r *ht
 		return rec.TakeOffered(r.Context(), upstreams)
 	}
 	if rec.Selection == s {
-		rec.AttemptFailed(r) // this proxy tries again
+		rec.AttemptFailed(r) // the same proxy tries again
 	} else {
 		rec.RecordResponse(r)
 	}
@@ -77,8 +76,8 @@ func (s *HealthAwareSelection) Select(upstreams reverseproxy.UpstreamPool, r *ht
 	return upstreams[best]
 }
 
-// pickAvailable returns the index of the best of the upstreams that are available and
-// not to be avoided; -1 is none.
+// pickAvailable returns the index of the best upstream that is available and not to be
+// avoided, or -1.
 func pickAvailable(upstreams reverseproxy.UpstreamPool, loads map[string]*balance.Load, avoid func(*balance.Load) bool) int {
 	best, _ := balance.Pick(len(upstreams), balance.Now(), func(i int) balance.Choice {
 		load := loads[upstreams[i].Dial]
@@ -90,7 +89,7 @@ func pickAvailable(upstreams reverseproxy.UpstreamPool, loads map[string]*balanc
 	return best
 }
 
-// loadsOf returns the loads of all the upstreams.
+// loadsOf returns the loads of the upstreams, creating those that are missing.
 func (s *HealthAwareSelection) loadsOf(upstreams reverseproxy.UpstreamPool) map[string]*balance.Load {
 	if known := s.loads.Load(); known != nil && knowsAll(*known, upstreams) {
 		return *known
@@ -99,7 +98,7 @@ func (s *HealthAwareSelection) loadsOf(upstreams reverseproxy.UpstreamPool) map[
 	defer s.mu.Unlock()
 	known := make(map[string]*balance.Load, len(upstreams))
 	if old := s.loads.Load(); old != nil && len(*old) <= 2*len(upstreams) {
-		maps.Copy(known, *old) // addresses that come and go are kept within bounds
+		maps.Copy(known, *old) // bounded: addresses may come and go
 	}
 	for _, up := range upstreams {
 		if known[up.Dial] == nil {
@@ -119,25 +118,25 @@ func knowsAll(known map[string]*balance.Load, upstreams reverseproxy.UpstreamPoo
 	return true
 }
 
-// watchPolicy has the pool told of what another policy than ours selects: only so
-// does it know what its upstreams have in flight, and how they answer.
+// watchPolicy makes the pool see what another policy than ours selects: otherwise it would
+// not know how many requests its upstreams have in flight, and how they answer.
 func (u *HealthPoolUpstreams) watchPolicy(proxy *reverseproxy.Handler) {
 	if proxy.LoadBalancing == nil {
 		proxy.LoadBalancing = new(reverseproxy.LoadBalancing)
 	}
 	lb := proxy.LoadBalancing
 	if lb.SelectionPolicy == nil {
-		lb.SelectionPolicy = reverseproxy.RandomSelection{} // as reverse_proxy does after us
+		lb.SelectionPolicy = reverseproxy.RandomSelection{} // core's default, which it sets later
 	}
 	if _, u.healthAware = lb.SelectionPolicy.(*HealthAwareSelection); !u.healthAware {
 		lb.SelectionPolicy = watchedPolicy{lb.SelectionPolicy}
 	}
 }
 
-// watched is another policy.
+// watchedPolicy is another policy, whose selections are recorded.
 type watchedPolicy struct{ reverseproxy.Selector }
 
-// Select notes the selection.
+// Select records the selection of the other policy.
 func (s watchedPolicy) Select(upstreams reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
 	selected := s.Selector.Select(upstreams, r, w)
 	if selected != nil && !exchange.Of(r).BeginWhere(r.Context(), selected.Dial) {

@@ -13,7 +13,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/option"
 )
 
-// parseShort reads the short form. Syntax:
+// parseShortForm reads the short form. Syntax:
 //
 //	healthpool [<matcher>] [<upstreams...>] {
 //	    <any option of dynamic healthpool>
@@ -63,7 +63,8 @@ func parseShortForm(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}, nil
 }
 
-// setBalance sets what makes the most of the source, where the owner said nothing.
+// setLoadBalancing sets the policy and retries that suit the source, unless they are
+// configured.
 func setLoadBalancing(proxy *reverseproxy.Handler, retriesGiven bool) {
 	if proxy.LoadBalancing == nil {
 		proxy.LoadBalancing = new(reverseproxy.LoadBalancing)
@@ -79,14 +80,14 @@ func setLoadBalancing(proxy *reverseproxy.Handler, retriesGiven bool) {
 
 const shortRetries = 5
 
-// shortParts are the short form taken apart: the tokens of each directive that it
-// stands for, and whether the owner said how often to retry.
+// shortFormParts is the short form taken apart: the tokens of each directive it stands for,
+// and whether retries are configured.
 type shortFormParts struct {
 	page, source, proxy []caddyfile.Token
 	retries             bool
 }
 
-// splitShort takes the short form apart. What is not ours is for reverse_proxy.
+// splitShortForm splits the short form. Options that are not ours go to reverse_proxy.
 func splitShortForm(d *caddyfile.Dispenser) (parts shortFormParts, err error) {
 	head := d.Token()
 	source := []caddyfile.Token{head}

@@ -221,8 +221,8 @@ func (s *Spec) validateHTTP() error {
 	if m := s.HealthMethod; m != "" && !httpguts.ValidHeaderFieldName(m) { // both are tokens
 		errs = append(errs, fmt.Errorf("health_method: must be a method such as GET, got %q", m))
 	}
-	if c := s.HealthStatus; c != 0 && !option.IsStatus(c) {
-		errs = append(errs, fmt.Errorf("health_status: must be a status such as 200 or a class such as 2xx, got %d", c))
+	if s.HealthStatus != 0 {
+		errs = append(errs, option.Status("health_status", s.HealthStatus))
 	}
 	if _, err := regexp.Compile(s.HealthBody); err != nil {
 		errs = append(errs, fmt.Errorf("health_body: must be a regular expression, got %q: %w", s.HealthBody, err))

@@ -88,6 +88,9 @@ func (f Failure) ClientGone() bool { return f.Cause == cause.ClientGone }
 // of them.
 func (f Failure) Text() string {
 	const most = 1000 // characters
+	if f.Error.Err == nil {
+		return ""
+	}
 	return plain.Short(f.Error.Err.Error(), ' ', most)
 }
 

@@ -118,7 +118,7 @@ func Statuses(d *caddyfile.Dispenser, to *[]int) error {
 	for _, value := range d.RemainingArgs() {
 		status, ok := status(value)
 		if !ok {
-			return d.Errf("%s: must be a status such as 200 or a class such as 2xx, got %q", name, value)
+			return d.Errf("%s: %s, got %q", name, statusRule, value)
 		}
 		*to = append(*to, status)
 	}

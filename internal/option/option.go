@@ -53,8 +53,18 @@ func OneOf(name, value string, words ...string) error {
 	return fmt.Errorf("%s: must be %s or %s, got %q", name, strings.Join(words[:last], ", "), words[last], value)
 }
 
-// IsStatus tells whether s is a status or, as its first digit, a class of them.
-func IsStatus(s int) bool { return s >= 1 && s <= 5 || s >= 100 && s <= 599 }
+// IsStatus reports whether n is a status or, as its first digit, a class of them.
+func IsStatus(n int) bool { return n >= 1 && n <= 5 || n >= 100 && n <= 599 }
+
+const statusRule = "must be a status such as 200 or a class such as 2xx"
+
+// Status requires a status or, as its first digit, a class of them.
+func Status(name string, n int) error {
+	if IsStatus(n) {
+		return nil
+	}
+	return fmt.Errorf("%s: %s, got %d", name, statusRule, n)
+}
 
 // Prefix reads an IP address or a range. One of IPv4 that is written as IPv6, such as
 // ::ffff:10.0.0.0/104, is made one of IPv4: addresses are compared as that, and it would

@@ -101,9 +101,7 @@ func (l *Log) endWindow(k Key) {
 		o.timer.Reset(window)
 	}
 	l.mu.Unlock()
-	if summary.Suppressed > 0 {
-		l.Summarise(summary)
-	}
+	l.summarise(summary)
 }
 
 // Close sums up what is still open. What fails later is logged line by line.
@@ -114,8 +112,12 @@ func (l *Log) Close() {
 	l.mu.Unlock()
 	for _, o := range open {
 		o.timer.Stop()
-		if o.Suppressed > 0 {
-			l.Summarise(*o)
-		}
+		l.summarise(*o)
+	}
+}
+
+func (l *Log) summarise(o Outage) {
+	if o.Suppressed > 0 && l.Summarise != nil {
+		l.Summarise(o)
 	}
 }
