@@ -11,10 +11,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// CaddySource is an upstream source of reverse_proxy.
+// CaddySource adapts an upstream source of reverse_proxy.
 type CaddySource struct{ reverseproxy.UpstreamSource }
 
-// Name is what the source is called in the log.
+// Name returns the source's name in the log.
 func (s CaddySource) Name() string {
 	if m, ok := s.UpstreamSource.(caddy.Module); ok {
 		return m.CaddyModule().ID.Name()
@@ -22,8 +22,8 @@ func (s CaddySource) Name() string {
 	return fmt.Sprintf("%T", s.UpstreamSource)
 }
 
-// Read asks the source as reverse_proxy would, with a request of nobody. What it
-// has cached is of no use: when to ask is for the pool to say.
+// Read asks the source as reverse_proxy would, but with an empty request. Its cache is
+// bypassed: the pool decides when to read.
 func (s CaddySource) Read(ctx context.Context) ([]Listing, error) {
 	ctx = context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
 	ctx = context.WithValue(ctx, caddyhttp.VarsCtxKey, make(map[string]any))
@@ -40,7 +40,7 @@ func (s CaddySource) Read(ctx context.Context) ([]Listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(upstreams) == 0 { // as where several are asked, and all failed
+	if len(upstreams) == 0 { // a multi source returns none when all its sources fail
 		return nil, errors.New("it lists no upstream")
 	}
 	list := make([]Listing, len(upstreams))

@@ -7,9 +7,9 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/intent"
 )
 
-// Intend heeds what operators want of the pool: upstreams that are drained finish
-// what they have and get nothing new; a pool that is closed for maintenance gets no
-// requests but those of the clients that are let through.
+// Apply applies what operators want of the pool. Drained upstreams finish their requests
+// and get no new ones; a pool in maintenance gets only the requests of clients that are let
+// through.
 func (p *Pool) Apply(drained map[string]bool, maintenance *intent.Intent) {
 	wasInMaintenance := p.maintenance.Swap(maintenance) != nil
 	if wasInMaintenance && maintenance == nil {
@@ -22,7 +22,7 @@ func (p *Pool) Apply(drained map[string]bool, maintenance *intent.Intent) {
 	if !maps.Equal(before, drained) {
 		p.reportState(p.refreshNow())
 	}
-	p.queue.advance() // who waits for a pool that was closed is told so
+	p.queue.advance() // wake waiting requests so that they get the maintenance page
 	if !p.running.Load() || p.OnIntent == nil {
 		return
 	}
@@ -41,14 +41,13 @@ func (p *Pool) Apply(drained map[string]bool, maintenance *intent.Intent) {
 	}
 }
 
-// Maintenance is what the pool is closed for; nil while it is not.
+// Maintenance returns why the pool is in maintenance; nil if it is not.
 func (p *Pool) Maintenance() *intent.Intent { return p.maintenance.Load() }
 
-// closedTo reports whether the pool is closed to r.
+// closedTo reports whether maintenance keeps r from the pool.
 func (p *Pool) closedTo(r *Request) bool { return p.maintenance.Load() != nil && !r.Admitted }
 
-// untilOpen is how long it takes until the planned end of the maintenance; zero if
-// there is none.
+// untilOpen returns the time until the planned end of the maintenance; 0 if there is none.
 func untilOpen(maintenance *intent.Intent, now time.Time) time.Duration {
 	if maintenance == nil || maintenance.Until.IsZero() {
 		return 0

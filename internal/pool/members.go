@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// enroll makes the members what the config and the sources list: first come the
-// fixed ones, then those of each source, and no address twice. Who stays keeps
-// everything; who is new is checked before it is given a request; who is gone
-// stays for Grace while it is healthy, because a source may err, too.
+// syncMembers sets the members to what the config and the sources list: the fixed ones
+// first, then those of each source, each address once. Members that stay keep their state;
+// new ones are checked before their first request; those no longer listed stay for Grace
+// while they are healthy, because a source may be wrong.
 func (p *Pool) syncMembers(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,8 +42,8 @@ func (p *Pool) syncMembers(now time.Time) {
 	}
 }
 
-// renew replaces the view, and returns the state if it is another one than
-// before. Caller must hold p.mu.
+// updateView replaces the view, and returns the new state if it changed. Caller must hold
+// p.mu.
 func (p *Pool) updateView(now time.Time) (changed State) {
 	p.dropGone(now)
 	old, v := p.view.Load(), p.buildView(now)
@@ -54,8 +54,8 @@ func (p *Pool) updateView(now time.Time) (changed State) {
 	return v.state
 }
 
-// keepOrAdd returns the member that is listed: the old one of its address, if
-// there is one and it is listed as it was, or a new one. Caller must hold p.mu.
+// keepOrAdd returns the existing member of that address if it is listed unchanged, or else
+// a new one. Caller must hold p.mu.
 func (p *Pool) keepOrAdd(old, listed *Member) *Member {
 	if old != nil && old.Key == listed.Key && old.Weight == listed.Weight &&
 		old.MaxRequests == listed.MaxRequests && old.Backup == listed.Backup {
@@ -69,14 +69,14 @@ func (p *Pool) keepOrAdd(old, listed *Member) *Member {
 	m.pools = append(m.pools, p)
 	m.mu.Unlock()
 	p.startChecks(m, p.prober)
-	if old != nil { // only now: what both know stays
+	if old != nil { // after acquiring, so that shared state survives
 		p.drop(old)
 	}
 	return m
 }
 
-// check has m checked by b, if there is one and nobody checks it for p already.
-// Caller must hold p.mu.
+// startChecks has b check m, unless m is being checked for p already; b may be nil. Caller
+// must hold p.mu.
 func (p *Pool) startChecks(m *Member, b *Prober) {
 	if b != nil && m.binding == nil {
 		m.binding = &binding{prober: b, check: m.Check, policy: p.Policy}
@@ -84,7 +84,7 @@ func (p *Pool) startChecks(m *Member, b *Prober) {
 	}
 }
 
-// uncheck takes check back.
+// stopChecks undoes startChecks.
 func (m *Member) stopChecks() {
 	if m.binding != nil {
 		m.unbind(m.binding)
@@ -92,11 +92,11 @@ func (m *Member) stopChecks() {
 	}
 }
 
-// dismiss lets go of those who are gone and not healthy, or gone for too long.
-// Caller must hold p.mu.
+// dropGone drops the members that are no longer listed and not healthy, or have been gone
+// for longer than Grace. Caller must hold p.mu.
 func (p *Pool) dropGone(now time.Time) {
 	if p.released {
-		return // all at once, in the end
+		return // releaseUpstreams drops them all
 	}
 	p.members = slices.DeleteFunc(p.members, func(m *Member) bool {
 		if m.gone.IsZero() || eligibility(m.eligibility.Load()) == healthy && now.Sub(m.gone) < p.Grace {
@@ -107,7 +107,7 @@ func (p *Pool) dropGone(now time.Time) {
 	})
 }
 
-// leave lets go of the upstream of m. Caller must hold p.mu.
+// drop releases the upstream of m. Caller must hold p.mu.
 func (p *Pool) drop(m *Member) {
 	m.mu.Lock()
 	if i := slices.Index(m.pools, p); i >= 0 {

@@ -11,27 +11,25 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/health"
 )
 
-// Passive says which requests speak against an upstream.
+// Passive says which requests count against an upstream.
 type Passive struct {
-	// MaxFails is how many failed requests in a row have an upstream ejected.
+	// MaxFails is how many consecutive failed requests eject an upstream.
 	MaxFails int
-	// Statuses are the ones that count as failed: codes, or classes by their
-	// first digit.
+	// Statuses count as failed: codes, or classes as their first digit.
 	Statuses []int
-	// Latency is the time to the response from which on it counts as failed; 0
-	// is off.
+	// Latency is the response time that counts as failed; 0 turns this off.
 	Latency time.Duration
-	// MaxEjected is the part of the usable upstreams that may be ejected at
-	// the same time.
+	// MaxEjected is the fraction of the usable upstreams that may be ejected at the same
+	// time.
 	MaxEjected float64
 }
 
-// bad reports whether a status counts as failed.
+// isFailure reports whether a status counts as failed.
 func (p *Passive) isFailure(status int) bool {
 	return slices.Contains(p.Statuses, status) || slices.Contains(p.Statuses, status/100)
 }
 
-// judge counts a response for or against m.
+// recordOutcome counts a response for or against m.
 func (p *Pool) recordOutcome(m *Member, status int, latency time.Duration) {
 	switch {
 	case p.isFailure(status):
@@ -44,7 +42,7 @@ func (p *Pool) recordOutcome(m *Member, status int, latency time.Duration) {
 	}
 }
 
-// strike counts a failed request against m. Last describes it, if need be.
+// strike counts a failed request against m. last describes it for the ejection's detail.
 func (p *Pool) strike(m *Member, c cause.Cause, last func() string) {
 	if m.strikes.Add(1) >= int64(p.MaxFails) {
 		p.eject(m, c, p.failedInARow()+last())
@@ -57,8 +55,8 @@ func (p *Passive) failedInARow() string {
 
 func noDetail() string { return "" }
 
-// doubt counts a request that failed at m in a way nobody can tell: if it was never
-// sent, it does not count. The next check tells (see decide).
+// failUnconfirmed counts a failed request at m that may never have been sent, in which case
+// it must not count. The next check decides (see confirmFailures).
 func (p *Pool) failUnconfirmed(m *Member) {
 	m.unconfirmed.Add(1)
 	if m.strikes.Load() >= int64(p.MaxFails) {
@@ -66,19 +64,19 @@ func (p *Pool) failUnconfirmed(m *Member) {
 	}
 }
 
-// decide makes strikes of the doubts if the check that was waited for passed: then
-// it was not for want of a connection that the requests failed.
+// confirmFailures turns the unconfirmed failures into strikes if the check passed: then
+// connections work, and the requests failed for another reason.
 func (u *Upstream) confirmFailures(passed bool) {
 	if n := u.unconfirmed.Swap(0); n > 0 && passed {
 		u.strikes.Add(n)
 	}
 }
 
-// ejecting lets only one upstream be ejected at a time, anywhere: it is rare, and
-// two that go at once could be the last two of a pool.
+// ejectMu allows one ejection at a time, process-wide: they are rare, and two at once could
+// take the last two upstreams of a pool.
 var ejectMu sync.Mutex
 
-// eject takes m out, in all pools, if each of them can spare it.
+// eject ejects m, in all pools, if each of them can spare it.
 func (p *Pool) eject(m *Member, c cause.Cause, detail string) {
 	if eligibility(m.eligibility.Load()) != healthy {
 		return
@@ -88,7 +86,7 @@ func (p *Pool) eject(m *Member, c cause.Cause, detail string) {
 	}
 }
 
-// tryEject changes the state of m, if it may, and returns what to tell to whom.
+// tryEject ejects m if it may, and returns what notifyPools needs.
 func (p *Pool) tryEject(m *Member, c cause.Cause, detail string) (*Transition, []*Pool, bool) {
 	ejectMu.Lock()
 	defer ejectMu.Unlock()
@@ -97,7 +95,7 @@ func (p *Pool) tryEject(m *Member, c cause.Cause, detail string) (*Transition, [
 	m.mu.Unlock()
 	for _, q := range pools {
 		if !q.canSpareOne() {
-			m.strikes.Store(0) // ask again after as many more
+			m.strikes.Store(0) // try again after as many further failures
 			return nil, nil, false
 		}
 	}
@@ -116,7 +114,7 @@ func (p *Pool) tryEject(m *Member, c cause.Cause, detail string) (*Transition, [
 func (p *Pool) canSpareOne() bool {
 	usable, ejected := 0, 0
 	for _, m := range p.view.Load().serving {
-		switch eligibility(m.eligibility.Load()) { // no lock for each of many
+		switch eligibility(m.eligibility.Load()) { // without locking each of many
 		case healthy:
 			usable++
 		case soft:

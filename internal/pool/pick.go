@@ -9,20 +9,19 @@ import (
 )
 
 const (
-	// breath is how long requests are held after the first upstream came back,
-	// so that the others have the time to, and it does not get all of them.
+	// releaseDelay is how long requests stay held after the first upstream came back, so
+	// that the others can come back too and it does not get all of them.
 	releaseDelay = 10 * time.Millisecond
 
-	// firstWindow is how many requests that waited an upstream is given at
-	// once when it comes back. Each answer makes room for two more (as TCP's
-	// slow start does), so that they go out as fast as it takes them.
+	// firstReleaseWindow is how many held requests a recovered upstream gets at once. Each
+	// answer makes room for two more (as in TCP's slow start), so that they are released as
+	// fast as it answers.
 	firstReleaseWindow = 8
 	noReleaseWindow    = math.MaxInt64
 )
 
-// Pick returns the best upstream for r and the one to have when that is not to
-// be had; nil stands for none. While there is none to pick, the request waits, as
-// the pool's Hold allows.
+// Pick returns the best upstream for r, and a second in case the proxy rejects the best;
+// nil means none. While there is none to pick, the request waits, as Hold allows.
 func (p *Pool) Pick(ctx context.Context, r *Request) (best, second *Member) {
 	if p.closedTo(r) {
 		return nil, nil
@@ -41,8 +40,7 @@ func (p *Pool) Pick(ctx context.Context, r *Request) (best, second *Member) {
 	return best, second
 }
 
-// Usable returns every upstream that r may be given, in the order of the config.
-// It waits like Pick.
+// Usable returns every upstream that r may use, in config order. It waits like Pick.
 func (p *Pool) Usable(ctx context.Context, r *Request) []*Member {
 	v := p.view.Load()
 	if p.queue.size.Load() > 0 || !v.ready(false) {
@@ -55,9 +53,8 @@ func (p *Pool) Usable(ctx context.Context, r *Request) []*Member {
 	return v.candidates(r)
 }
 
-// wait holds r until it has the turn and try says yes to the view, and reports
-// whether that came. It gives up when the client leaves, the time is over, or too
-// many wait.
+// wait holds r until it has the turn and try accepts the view, and reports whether that
+// happened. It gives up when the client leaves, the time is up, or too many are waiting.
 func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool {
 	until, ok := p.holdDeadline(r)
 	if !ok {
@@ -100,21 +97,21 @@ func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool 
 	return false
 }
 
-// askForHeld has every upstream that is out checked at once, for a request that
-// begins to wait; but those of a big pool together only a thousand times a second.
+// checkForHeld checks every unhealthy upstream at once, because a request started to wait.
+// All checks of a big pool together are limited to a thousand a second.
 func (p *Pool) checkForHeld() {
 	v, now, last := p.view.Load(), balance.Now(), p.heldCheckAt.Load()
 	if last != 0 && now-last < int64(v.interval(minCheckGap)) {
 		return
 	}
-	if p.heldCheckAt.CompareAndSwap(last, now|1) { // 0 stands for never
+	if p.heldCheckAt.CompareAndSwap(last, now|1) { // 0 means never
 		v.checkUnhealthy()
 	}
 }
 
-// patience is until when r may wait; false means not at all. All the waiting of
-// one request counts together, and an outage is waited for only from its
-// beginning on: later requests are told at once.
+// holdDeadline returns until when r may wait; false means not at all. All waits of one
+// request count together, and in an outage the time counts from its beginning: later
+// requests fail at once.
 func (p *Pool) holdDeadline(r *Request) (until time.Time, ok bool) {
 	if p.Hold <= 0 || r.holdSpent || r.NoHold || p.closedTo(r) {
 		return until, false
@@ -133,7 +130,7 @@ func (p *Pool) holdDeadline(r *Request) (until time.Time, ok bool) {
 	return until, !r.holdSpent
 }
 
-// pause waits for d; false means that ctx was done before.
+// pause waits for d; it returns false if ctx is done first.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

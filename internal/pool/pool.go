@@ -1,6 +1,5 @@
-// Package pool runs pools of upstreams: it has their checks made, keeps what
-// became known of them across reloads, and gives requests the best upstreams
-// there are, or lets them wait for one.
+// Package pool runs pools of upstreams: it schedules their checks, keeps their state across
+// reloads, and gives each request the best upstreams or lets it wait for one.
 package pool
 
 import (
@@ -15,12 +14,11 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/intent"
 )
 
-// FailOpen is what a pool does with upstreams that answer, only late or badly,
-// when no healthy one is left.
+// FailOpen is what a pool does when no upstream is healthy.
 type FailOpen string
 
 const (
-	// FailOpenSlow uses the slow ones, but none that cannot be connected to.
+	// FailOpenSlow uses upstreams that still answer, if late or with errors.
 	FailOpenSlow FailOpen = "slow"
 	// FailOpenNever uses healthy upstreams only.
 	FailOpenNever FailOpen = "never"
@@ -28,37 +26,37 @@ const (
 	FailOpenAlways FailOpen = "always"
 )
 
-// Options are what one pool does differently from another.
+// Options configures a pool.
 type Options struct {
-	// Name is the pool's, in status, metrics and logs.
+	// Name is the pool's name in status, metrics and logs.
 	Name string
-	// Token is what a visitor's page calls it.
+	// Token is the name by which pages poll the pool.
 	Token string
-	// Policy has the thresholds and intervals of its checks.
+	// Policy has the thresholds and intervals of the checks.
 	Policy health.Policy
 	// FailOpen applies when nothing is healthy.
 	FailOpen FailOpen
-	// Hold is how long a request waits for an upstream to come back, at most,
-	// counted from the beginning of the outage; HoldMax is how many may wait.
+	// Hold is how long a request may wait for an upstream to come back, counted from the
+	// beginning of the outage; HoldMax is how many may wait.
 	Hold    time.Duration
 	HoldMax int
-	// Passive says which requests speak against an upstream.
+	// Passive says which requests count against an upstream.
 	Passive
-	// SlowStart is how long an upstream that came back takes to get its full
-	// share again; 0 is off.
+	// SlowStart is how long a recovered upstream takes to reach its full share; 0 turns it
+	// off.
 	SlowStart time.Duration
-	// Sources are read for more upstreams every Refresh. An upstream that they
-	// no longer list stays for Grace while it is healthy.
+	// Sources are read for further upstreams every Refresh. An upstream that is no longer
+	// listed stays for Grace while it is healthy.
 	Sources []Source
 	Refresh time.Duration
 	Grace   time.Duration
-	// OnTransition is told of each change of an upstream, OnState of each
-	// change of the pool, OnSource of each source that turns good or bad, OnRefused
-	// of what sources list that cannot be used, and
-	// OnIntent of each upstream that is drained, or no more, and of the pool,
-	// without an upstream, that is closed or opened. OnProbe is told how long each
-	// check took, OnHold how the waiting of each request that was held ended. All
-	// may be nil, and are called only while the pool runs, but for OnHold.
+	// The hooks may be nil, and are called only while the pool runs, except OnHold.
+	// OnTransition gets each change of an upstream, OnState each change of the pool.
+	// OnSource gets each source that starts to fail, or works again (nil), and
+	// OnRefused the listed upstreams that are invalid. OnIntent gets each upstream
+	// that is drained or no longer so and, without an upstream, the beginning and the
+	// end of maintenance. OnProbe gets the duration of each check, OnHold the outcome
+	// of each held request.
 	OnTransition func(Transition)
 	OnState      func(State)
 	OnSource     func(source string, err error)
@@ -68,22 +66,22 @@ type Options struct {
 	OnHold       func(Outcome)
 }
 
-// Outcome is how the waiting of a request that was held ended.
+// Outcome is how the wait of a held request ended.
 type Outcome string
 
-// The outcomes there are.
+// The outcomes of a held request.
 const (
-	// Served: an upstream came back in time.
+	// Served: it got an upstream in time.
 	Served Outcome = "served"
-	// TimedOut: none did.
+	// TimedOut: it did not.
 	TimedOut Outcome = "timeout"
-	// ClientLeft: the client did not wait for it.
+	// ClientLeft: the client left first.
 	ClientLeft Outcome = "canceled"
-	// Crowded: too many requests waited already, so this one did not.
+	// Overflow: HoldMax requests were waiting, so it did not wait.
 	Overflow Outcome = "overflow"
 )
 
-// Transition is a change of what is believed of an upstream.
+// Transition is a change of an upstream's status.
 type Transition struct {
 	Upstream string
 	To       health.Status
@@ -92,50 +90,50 @@ type Transition struct {
 	Detail        string
 	CheckDuration time.Duration
 	Passes, Fails int
-	// After is how long it was otherwise; zero at the first check ever.
+	// After is how long the previous status lasted; 0 for the first check ever.
 	After time.Duration
 }
 
-// Pool is a number of upstreams that serve the same thing.
+// Pool is a set of upstreams that serve the same content.
 type Pool struct {
 	Options
 
 	view     atomic.Pointer[view]
 	queue    queue
 	visitors *visitors
-	// stale is whether a new view is about to be made.
+	// refreshPending is whether a new view is about to be built.
 	refreshPending atomic.Bool
-	// began is when the pool was made.
+	// createdAt is when the pool was created.
 	createdAt time.Time
-	// attendant makes checks for those who wait through a reload.
+	// handoverProber runs the checks for requests that wait through a reload.
 	handoverProber atomic.Pointer[Prober]
-	// running is whether a running config reports what changes here; started whether
-	// any ever did.
+	// running is whether a running config uses the pool; started, whether one ever did.
 	running, started atomic.Bool
-	// closed is set while the pool is in maintenance; opened is when it last ended
-	// (of time.UnixNano).
+	// maintenance is set while the pool is in maintenance; reopened is when it last ended,
+	// in Unix nanoseconds.
 	maintenance atomic.Pointer[intent.Intent]
 	reopened    atomic.Int64
-	// asked is when requests that wait had all checked last (of balance.Now).
+	// heldCheckAt is when held requests last triggered checks of all upstreams, in
+	// balance.Now time.
 	heldCheckAt atomic.Int64
 
-	// mu guards the making of views and what follows. It is taken before the
-	// mutex of an upstream, never after.
+	// mu guards building views and the fields below. It is locked before the mutex of an
+	// upstream, never after.
 	mu sync.Mutex
-	// fixed are the members that the config names; members are all, and
-	// listed is what each source listed last, nil while it has not been read.
+	// fixed are the members from the config; members are all, and listed is what each
+	// source listed last, nil before the first read.
 	fixed   []Member
 	members []*Member
 	listed  [][]Member
-	// drained has the addresses of those that are to get nothing new.
+	// drained has the addresses that get no new requests.
 	drained map[string]bool
-	// prober is set while the pool is checked.
+	// prober is set while the pool runs.
 	prober   *Prober
 	released bool
 }
 
-// New returns a pool whose upstreams are not checked yet: see Start. What was
-// known of them already is taken over. Release must be called in the end.
+// New returns a pool whose checks have not started: see Start. It takes over the known
+// state of its upstreams. The caller must call Release in the end.
 func New(o Options, fixed []Member) *Pool {
 	o.Sources = slices.Clone(o.Sources) // each pool keeps its own
 	p := &Pool{Options: o, fixed: fixed, listed: make([][]Member, len(o.Sources)), createdAt: time.Now(), visitors: visitorsOf(o.Token)}
@@ -148,9 +146,9 @@ func New(o Options, fixed []Member) *Pool {
 	return p
 }
 
-// Release lets go of the upstreams, once no request can be waiting for them any
-// more: those of the config before wait on through a reload. The pool can still be
-// read then, but no longer learns anything. A second call does nothing.
+// Release releases the upstreams after Hold, when no request can be waiting for them:
+// requests of the old config wait through a reload. The pool can still be read then, but is
+// no longer updated. Further calls do nothing.
 func (p *Pool) Release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,7 +173,7 @@ func (p *Pool) releaseUpstreams() {
 	_, _ = visitorsByToken.Delete(p.Token)
 }
 
-// Start has the upstreams checked, and the sources read, by b from now on.
+// Start starts checking the upstreams and reading the sources, in b.
 func (p *Pool) Start(b *Prober) {
 	p.mu.Lock()
 	p.prober = b
@@ -190,8 +188,7 @@ func (p *Pool) Start(b *Prober) {
 	}
 }
 
-// Stop takes Start back, as far as upstreams go; stopping the Prober ends the
-// rest. A second call does nothing.
+// Stop unbinds the upstreams; stopping the Prober ends the rest. Further calls do nothing.
 func (p *Pool) Stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -206,15 +203,15 @@ func (p *Pool) Stop() {
 	}
 }
 
-// unbind ends the checks for p. Caller must hold p.mu.
+// stopChecks ends the checks for p. Caller must hold p.mu.
 func (p *Pool) stopChecks() {
 	for _, m := range p.members {
 		m.stopChecks()
 	}
 }
 
-// attend goes on with the checks that no running config makes any more, for those
-// who still wait for their outcome. Caller must hold p.mu.
+// startHandover continues the checks that no running config makes any more, for requests
+// that still wait. Caller must hold p.mu.
 func (p *Pool) startHandover() {
 	const probes = 8 // at once
 	handover := NewProber(probes)
@@ -226,7 +223,7 @@ func (p *Pool) startHandover() {
 	p.handoverProber.Store(handover)
 }
 
-// dismissAttendant takes attend back, once nobody waits any more.
+// stopHandover undoes startHandover, once no request waits.
 func (p *Pool) stopHandover() {
 	if handover := p.handoverProber.Swap(nil); handover != nil {
 		p.mu.Lock()
@@ -236,13 +233,12 @@ func (p *Pool) stopHandover() {
 	}
 }
 
-// refresh makes a new view after an upstream changed, and lets who waits look
-// again. It returns the state of the pool if that has changed. The views of a big
-// pool cost something, and nobody is given a dead upstream for want of one (see
-// Member.dead): they are made after a moment, for all changes until then.
+// refresh rebuilds the view after a change and wakes the queue. It returns the new state if
+// that changed. Building a large view is expensive, so changes are batched for a moment;
+// meanwhile Member.dead keeps dead upstreams from being picked.
 func (p *Pool) refresh() (changed State) {
 	if p.refreshPending.Swap(true) {
-		return "" // somebody is about to
+		return "" // will be done soon
 	}
 	const perMember, maxWait = time.Microsecond, time.Millisecond
 	if wait := time.Duration(len(p.view.Load().members)) * perMember; wait > maxWait {
@@ -254,13 +250,13 @@ func (p *Pool) refresh() (changed State) {
 
 func (p *Pool) refreshNow() (changed State) {
 	p.mu.Lock()
-	p.refreshPending.Store(false) // before looking: what changes from now on is not seen
+	p.refreshPending.Store(false) // before reading: later changes need another refresh
 	before, now := p.view.Load(), time.Now()
 	changed = p.updateView(now)
 	v := p.view.Load()
 	p.mu.Unlock()
 	if before.down() && !v.down() {
-		if !before.outage.IsZero() && len(before.serving) > 0 { // and not for want of any
+		if !before.outage.IsZero() && len(before.serving) > 0 { // not for lack of upstreams
 			p.visitors.outageEnded(now.Sub(before.outage))
 		}
 		v.checkUnhealthy()
@@ -271,30 +267,30 @@ func (p *Pool) refreshNow() (changed State) {
 	return changed
 }
 
-// report tells the owner about a change of one upstream.
+// report reports a transition of an upstream.
 func (p *Pool) report(t *Transition) {
 	if t != nil && p.running.Load() && p.OnTransition != nil {
 		p.OnTransition(*t)
 	}
 }
 
-// reportHold tells the owner how the waiting of a request ended, even one that waited
-// through a reload. Requests may come before Start, while OnHold is still being set.
+// reportHold reports how the wait of a request ended, even if it waited through a reload.
+// Requests may come before Start, while OnHold is still being set.
 func (p *Pool) reportHold(o Outcome) {
 	if p.started.Load() && p.OnHold != nil {
 		p.OnHold(o)
 	}
 }
 
-// reportSource tells the owner that a source failed, or is good again.
+// reportSource reports that a source fails or works again.
 func (p *Pool) reportSource(name string, err error) {
 	if p.running.Load() && p.OnSource != nil {
 		p.OnSource(name, err)
 	}
 }
 
-// reportRefused tells the owner what a source lists that cannot be used, if that is
-// news.
+// reportRefused reports the invalid upstreams that a source lists, unless they were
+// reported before.
 func (p *Pool) reportRefused(s *Source, refused error) {
 	text := ""
 	if refused != nil {
@@ -307,7 +303,7 @@ func (p *Pool) reportRefused(s *Source, refused error) {
 	}
 }
 
-// reportState tells the owner about a new state of the pool, if there is one.
+// reportState reports a new state of the pool; empty means unchanged.
 func (p *Pool) reportState(s State) {
 	if s != "" && p.running.Load() && p.OnState != nil {
 		p.OnState(s)

@@ -10,12 +10,12 @@ import (
 // Check checks one upstream once. It must return soon after ctx is done.
 type Check func(ctx context.Context) health.Result
 
-// Prober runs the checks of one running config: as many at once as allowed, and
-// none after Stop has returned.
+// Prober runs the checks of one running config: a bounded number at once, and none after
+// Stop has returned.
 type Prober struct {
 	slots chan struct{}
 
-	// mu guards what follows; it orders each new check before or after Stop.
+	// mu guards the fields below and orders each new check before or after Stop.
 	mu     sync.Mutex
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -29,8 +29,7 @@ func NewProber(maxProbes int) *Prober {
 	return p
 }
 
-// Stop cuts the checks under way short and waits for them. A second call does
-// nothing.
+// Stop cancels the running checks and waits for them. Further calls do nothing.
 func (p *Prober) Stop() {
 	p.mu.Lock()
 	p.cancel()
@@ -38,7 +37,7 @@ func (p *Prober) Stop() {
 	p.checks.Wait()
 }
 
-// run runs f until Stop, which ends its context and waits for it.
+// run runs f in a goroutine that Stop cancels and waits for.
 func (p *Prober) run(f func(context.Context)) {
 	if p.register() {
 		go func() {
@@ -48,7 +47,7 @@ func (p *Prober) run(f func(context.Context)) {
 	}
 }
 
-// enter announces a check; false means that none may begin any more.
+// register registers a check that is about to run; false means the Prober has stopped.
 func (p *Prober) register() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,8 +58,7 @@ func (p *Prober) register() bool {
 	return true
 }
 
-// do runs a check that was announced, once there is room for it. A check that
-// was cut short is no result.
+// do runs a registered check once there is a free slot. A canceled check has no result.
 func (p *Prober) do(check Check) (r health.Result, ok bool) {
 	defer p.checks.Done()
 	select {

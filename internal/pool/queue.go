@@ -6,13 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// queue has the requests that wait for an upstream, first come, first served.
-// Only the first of them has the turn: it looks whether there is an upstream,
-// leaves if so, and with that the turn is the next one's.
+// queue holds the requests that wait for an upstream, first come, first served. Only the
+// first has the turn: it looks for an upstream and, if there is one, leaves and passes the
+// turn on.
 type queue struct {
 	size atomic.Int64
 
-	// mu guards what follows.
+	// mu guards the list.
 	mu      sync.Mutex
 	waiting list.List // of *waiter
 }
@@ -23,8 +23,8 @@ type waiter struct {
 	place *list.Element
 }
 
-// join lines up, unless room requests wait already. First tells that nobody else
-// does.
+// join appends a waiter, unless limit requests are waiting. first is true if it is the only
+// one.
 func (q *queue) join(limit int) (w *waiter, first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -35,12 +35,12 @@ func (q *queue) join(limit int) (w *waiter, first bool) {
 	w.place = q.waiting.PushBack(w)
 	first = q.size.Add(1) == 1
 	if first {
-		w.giveTurn() // what it looked at before may have changed meanwhile
+		w.giveTurn() // the view may have changed since it looked
 	}
 	return w, first
 }
 
-// leave gives up the place, and the turn to the one behind.
+// leave removes w and gives the turn to the new first.
 func (q *queue) leave(w *waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -49,8 +49,8 @@ func (q *queue) leave(w *waiter) {
 	q.giveFirstTurn()
 }
 
-// advance gives the turn to the first: something has changed. It costs nothing
-// while nobody waits.
+// advance gives the turn to the first because something changed. It is cheap when nobody
+// waits.
 func (q *queue) advance() {
 	if q.size.Load() == 0 {
 		return
@@ -60,14 +60,14 @@ func (q *queue) advance() {
 	q.giveFirstTurn()
 }
 
-// next gives the turn to the first. Caller must hold q.mu.
+// giveFirstTurn gives the turn to the first. Caller must hold q.mu.
 func (q *queue) giveFirstTurn() {
 	if front := q.waiting.Front(); front != nil {
 		front.Value.(*waiter).giveTurn()
 	}
 }
 
-// give gives w the turn, which it may have already.
+// giveTurn gives w the turn, unless it has it already.
 func (w *waiter) giveTurn() {
 	select {
 	case w.turn <- struct{}{}:

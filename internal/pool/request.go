@@ -10,53 +10,52 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// Request is the record of one request on its way through a proxy. It belongs to
-// the goroutine that serves the request.
+// Request is the state of one request on its way through a proxy. It belongs to the
+// goroutine that serves the request.
 type Request struct {
-	// Watched is set by whoever promises to call Answered and Done. Without
-	// it, an attempt ends with the context of the request, and its outcome is
-	// known only where the proxy tries again.
+	// Watched is set by a caller that will call Answered and Done. Without it, an attempt
+	// ends with the request's context, and its outcome is known only if the proxy retries.
 	Watched bool
-	// Poll marks a request that only asks whether the pool is up. It is never
-	// held and never given an upstream.
+	// Poll marks a request that only asks whether the pool is up. It is never held and gets
+	// no upstream.
 	Poll bool
-	// Hurried requests are never held.
+	// NoHold requests are never held.
 	NoHold bool
-	// Admitted requests pass while the pool is closed for maintenance.
+	// Admitted requests may use the pool while it is in maintenance.
 	Admitted bool
 
 	retrying  bool
-	holdSpent bool // whether it may not be held any more
+	holdSpent bool // must not be held again
 
 	pool       *Pool
 	visited    []*Upstream
-	visitedBuf [2]*Upstream // room for been, so that most requests need no other
+	visitedBuf [2]*Upstream // backs visited, so that most requests need no allocation
 	attempts   int
-	// failed are the loads of those outside of a pool at which attempts failed.
+	// failed has the loads, outside of a pool, of upstreams at which attempts failed.
 	failed []*balance.Load
 
-	// current is the attempt under way; its load is nil while there is none.
+	// current is the attempt in progress; its load is nil if there is none.
 	current attempt
-	// taken is the upstream that has a place for r, which is not sent yet.
+	// reserved is the member at which r has a reservation but was not sent yet.
 	reserved *Member
 
-	// patience is until when this request may be held; zero while it never was.
+	// holdUntil is until when the request may be held; zero if it never was.
 	holdUntil time.Time
 }
 
 // attempt is one try at one upstream.
 type attempt struct {
 	load    *balance.Load
-	member  *Member // nil when it is not one of a pool
+	member  *Member // nil outside of a pool
 	start   int64
 	waiting bool
-	// answered is whether its status has been noted.
+	// answered is whether its status is recorded.
 	answered bool
 	stopEnd  *func() bool // set while the attempt ends with a context
 }
 
-// Enter tells that p is to choose for r. Unless the attempt before it failed,
-// another proxy begins here, and what was tried before it does not count.
+// Enter tells r that p picks for it next. Unless the previous attempt failed, this is
+// another proxy, and earlier attempts no longer count.
 func (r *Request) Enter(p *Pool) {
 	if !r.retrying || r.pool != p {
 		r.end()
@@ -66,14 +65,14 @@ func (r *Request) Enter(p *Pool) {
 	r.pool, r.retrying = p, false
 }
 
-// Pool is the pool that chose last, or nil.
+// Pool returns the pool that picked last, or nil.
 func (r *Request) Pool() *Pool { return r.pool }
 
-// Crowded reports whether the pool has upstreams, but all are full.
+// AllFull reports whether the pool has usable upstreams, but all are at max_requests.
 func (r *Request) AllFull() bool { return r.pool != nil && r.pool.view.Load().allFull() }
 
-// MaybeSent reports whether an upstream before the last may have had the request:
-// one that was tried, and is not known to take no connections.
+// MaybeSent reports whether an earlier attempt may have delivered the request: its upstream
+// was tried and is not known to refuse connections.
 func (r *Request) MaybeSent() bool {
 	if len(r.visited) < 2 {
 		return false
@@ -86,26 +85,25 @@ func (r *Request) MaybeSent() bool {
 	})
 }
 
-// Sent reports whether an attempt is under way.
+// Sent reports whether an attempt is in progress.
 func (r *Request) Sent() bool { return r.current != attempt{} }
 
-// SentTo reports whether it is at that address, as far as that is known.
+// SentTo reports whether r was sent to that address, as far as that is known.
 func (r *Request) SentTo(hostPort string) bool {
 	return r.current.member == nil || r.current.member.HostPort == hostPort
 }
 
-// Leave tells that no pool has to do with r any more.
+// Detach ends the relation of r to its pool.
 func (r *Request) Detach() {
 	r.end()
 	r.pool = nil
 }
 
-// FailedAt reports whether an attempt failed at the upstream that has the given load and
-// is not one of a pool.
+// FailedAt reports whether an attempt failed at the upstream with that load, which is not
+// in a pool.
 func (r *Request) FailedAt(load *balance.Load) bool { return slices.Contains(r.failed, load) }
 
-// Begin notes that r is sent to an upstream that has the given load and is not
-// one of a pool.
+// Begin records that r is sent to the upstream with that load, which is not in a pool.
 func (r *Request) Begin(ctx context.Context, load *balance.Load) {
 	r.send(load)
 	if !r.Watched {
@@ -113,8 +111,7 @@ func (r *Request) Begin(ctx context.Context, load *balance.Load) {
 	}
 }
 
-// BeginAt is Begin for an upstream of the pool. It reports false if that has as
-// many requests as it may.
+// BeginAt is Begin for an upstream of the pool. It reports false if m is full.
 func (r *Request) BeginAt(ctx context.Context, m *Member) bool {
 	if r.reserved != m {
 		r.unreserve()
@@ -142,7 +139,7 @@ func (r *Request) send(load *balance.Load) {
 	load.Begin(now)
 }
 
-// BeginWhere is BeginAt for an upstream that another policy chose.
+// BeginWhere is BeginAt for the upstream that another policy selected.
 func (r *Request) BeginWhere(ctx context.Context, dial string) bool {
 	for _, m := range r.pool.view.Load().members {
 		if m.Dial() == dial {
@@ -152,7 +149,7 @@ func (r *Request) BeginWhere(ctx context.Context, dial string) bool {
 	return true
 }
 
-// unwatched has the attempt end with ctx: nobody will tell of its answer.
+// unwatched ends the attempt with ctx, because nobody will report its answer.
 func (r *Request) unwatched(ctx context.Context, end func()) {
 	r.current.load.Answered(r.current.start)
 	r.current.waiting = false
@@ -160,7 +157,8 @@ func (r *Request) unwatched(ctx context.Context, end func()) {
 	r.current.stopEnd = &stop
 }
 
-// take chooses until it has a place at the best, which may become full meanwhile.
+// reserve chooses until it has a reservation at the best, which may have become full
+// meanwhile.
 func (r *Request) reserve(choose func() (best, second *Member)) (best, second *Member) {
 	for {
 		best, second = choose()
@@ -171,10 +169,10 @@ func (r *Request) reserve(choose func() (best, second *Member)) (best, second *M
 	}
 }
 
-// Decline tells that r is not sent to what was picked for it.
+// Decline records that r is not sent to the upstream picked for it.
 func (r *Request) Decline() { r.unreserve() }
 
-// giveBack returns the place that was taken for r but not used.
+// unreserve returns an unused reservation.
 func (r *Request) unreserve() {
 	if m := r.reserved; m != nil {
 		r.reserved = nil
@@ -189,7 +187,7 @@ func (r *Request) addAttempt(m *Member) {
 	r.visited = append(r.visited, m.Upstream)
 }
 
-// Answered notes the status of the response, once its headers are there.
+// Answered records the status of the response as soon as the headers arrive.
 func (r *Request) Answered(status int) {
 	a := &r.current
 	if a.answered {
@@ -214,10 +212,10 @@ func (r *Request) Answered(status int) {
 	}
 }
 
-// Failed notes that the attempt under way failed and another may follow. Unless the
-// upstream is innocent, because it answered or the client is to blame, it comes under
-// suspicion. MaybeSent tells whether it may have had the request: if its next check
-// passes, that counts against it.
+// Failed records that the current attempt failed and another may follow. Its upstream
+// becomes suspect unless it is innocent, because it answered or the client is to blame.
+// maybeSent is whether it may have received the request: if so and its next check passes,
+// the failure counts against it.
 func (r *Request) Failed(innocent, maybeSent bool) {
 	r.retrying = true
 	a := r.current
@@ -234,8 +232,8 @@ func (r *Request) Failed(innocent, maybeSent bool) {
 	}
 }
 
-// Done notes the end of the request: with an answer, or with the cause for which
-// the attempt under way failed. A client that left tells nothing about it.
+// Done records the end of the request: with an answer (""), or with the cause for which the
+// current attempt failed. A client that left tells nothing about the upstream.
 func (r *Request) Done(c cause.Cause) {
 	a := r.current
 	r.end()
@@ -248,8 +246,8 @@ func (r *Request) Done(c cause.Cause) {
 	}
 }
 
-// suspect holds a failed attempt against its upstream. Where nobody tells of
-// answers, there would never be one to make up for it.
+// suspect makes the attempt's upstream suspect. Its load records a failure only if the
+// request is watched: otherwise no later answer could make up for it.
 func (r *Request) suspect(a attempt) {
 	if a.load != nil && r.Watched {
 		now := balance.Now()
@@ -260,7 +258,7 @@ func (r *Request) suspect(a attempt) {
 	}
 }
 
-// end closes the attempt under way, if there is one.
+// end ends the current attempt, if there is one.
 func (r *Request) end() {
 	r.unreserve()
 	a := r.current
@@ -280,17 +278,17 @@ func (r *Request) end() {
 	}
 }
 
-// tried reports whether r was sent to m already.
+// tried reports whether r was already sent to m.
 func (r *Request) tried(m *Member) bool { return slices.Contains(r.visited, m.Upstream) }
 
-// answered counts a response, and makes room for those who wait.
+// answered records a response, and wakes the queue, because there may be room now.
 func (p *Pool) answered(m *Member, status int, latency time.Duration) {
 	p.recordOutcome(m, status, latency)
 	m.growReleaseWindow(p.queue.size.Load() > 0)
 	p.queue.advance()
 }
 
-// finished counts a request off, which may leave room for one that waits.
+// finished ends a request at m, and wakes the queue, because there may be room now.
 func (p *Pool) finished(m *Member) {
 	m.load.End()
 	m.unreserve()

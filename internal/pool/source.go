@@ -13,24 +13,24 @@ import (
 )
 
 const (
-	// sourceTimeout is how long one reading of a source may take.
+	// sourceTimeout bounds one read of a source.
 	sourceTimeout = 5 * time.Second
-	// sourceRetry is when a source that failed is read again.
+	// sourceRetry is when a failed source is read again.
 	sourceRetry = time.Second
 )
 
-// Source lists upstreams that come and go.
+// Source lists upstreams that change over time.
 type Source struct {
-	// Name is for the log, Key a digest of how the source is configured.
+	// Name is for the log; Key is a digest of the configuration.
 	Name, Key string
-	// Read asks the source. It should return soon after ctx is done.
+	// Read reads the list. It should return soon after ctx is done.
 	Read func(ctx context.Context) ([]Listing, error)
-	// Enlist makes a member of what is listed; an error refuses it.
+	// NewMember builds a member from a listing; an error refuses the listing.
 	NewMember func(Listing) (Member, error)
 
-	// latest is the latest good list, which all pools with this source share.
+	// latest is the last good list, shared by all pools with this source.
 	latest *atomic.Pointer[[]Listing]
-	// refused is what the owner was told last of what is nonsense in it.
+	// refused is the last error that was reported about invalid listings.
 	refused string
 }
 
@@ -40,26 +40,26 @@ type Listing struct {
 	MaxRequests int
 }
 
-// lists has the latest good list of every source in use, across reloads: a name
-// server that is down must not take the site with it.
+// lastLists has the last good list of every source in use, across reloads: a failing name
+// server must not take the site down.
 var lastLists = caddy.NewUsagePool()
 
-// recall returns what was listed last, nil if nothing ever was.
+// restore returns the members of the last good list, or nil if there is none.
 func (s *Source) restore() []Member {
 	l, _ := lastLists.LoadOrStore(s.Key, new(atomic.Pointer[[]Listing]))
 	s.latest = l.(*atomic.Pointer[[]Listing])
 	if last := s.latest.Load(); last != nil {
-		members, _ := s.members(*last) // what was refused then was told then
+		members, _ := s.members(*last) // invalid listings were reported when the list was read
 		return members
 	}
 	return nil
 }
 
-// forget takes recall back.
+// release undoes restore.
 func (s Source) release() { _, _ = lastLists.Delete(s.Key) }
 
-// members makes members of a list. What is nonsense in it is left out, and the
-// error says so.
+// members builds the members of a list. Invalid listings are left out and returned as an
+// error.
 func (s Source) members(list []Listing) ([]Member, error) {
 	members := make([]Member, 0, len(list))
 	var errs []error
@@ -74,8 +74,8 @@ func (s Source) members(list []Listing) ([]Member, error) {
 	return members, summary(errs)
 }
 
-// inShort is the first of some errors, and how many more there are: whoever made the
-// list would else choose how much is logged of it.
+// summary returns the first error and the number of others: otherwise whoever controls the
+// list would decide how much is logged.
 func summary(errs []error) error {
 	if len(errs) < 2 {
 		return errors.Join(errs...)
@@ -83,7 +83,7 @@ func summary(errs []error) error {
 	return fmt.Errorf("%w; and %d more", errs[0], len(errs)-1)
 }
 
-// unread reports whether a source has not been read yet. Caller must hold p.mu.
+// hasUnreadSource reports whether a source has not been read yet. Caller must hold p.mu.
 func (p *Pool) hasUnreadSource() bool {
 	for i := range p.listed {
 		if p.listed[i] == nil {
@@ -93,9 +93,9 @@ func (p *Pool) hasUnreadSource() bool {
 	return false
 }
 
-// follow reads the source i until ctx is done. A reading that fails changes nothing.
-// The owner is told when a source turns bad, in another way than before, and when it is
-// good again: by the cause, because the texts of errors may differ each time.
+// watchSource reads the source i until ctx is done. A failed read changes nothing. Failures
+// are reported when their cause changes (error texts may differ each time), and when the
+// source works again.
 func (p *Pool) watchSource(ctx context.Context, i int) {
 	r := reader{Source: p.Sources[i]}
 	defer r.abandon()
@@ -121,8 +121,8 @@ func (p *Pool) watchSource(ctx context.Context, i int) {
 	}
 }
 
-// unreadable notes that the source i failed: if nobody knows what it listed, this is
-// an outage like any other.
+// sourceFailed records that the source i failed. If it was never read, its upstreams are
+// unknown, so this is an outage like any other.
 func (p *Pool) sourceFailed(i int) {
 	p.mu.Lock()
 	first := p.listed[i] == nil
@@ -135,12 +135,12 @@ func (p *Pool) sourceFailed(i int) {
 	}
 }
 
-// list takes in what the source i lists now, but for what is nonsense in it.
+// setListed sets what the source i lists, without invalid listings.
 func (p *Pool) setListed(i int, setListed []Listing) error {
 	source := &p.Sources[i]
 	members, refused := source.members(setListed)
 	if len(members) == 0 && refused != nil {
-		return refused // better what it said before
+		return refused // keep the last good list
 	}
 	source.latest.Store(&setListed)
 	p.mu.Lock()
@@ -152,10 +152,10 @@ func (p *Pool) setListed(i int, setListed []Listing) error {
 	return nil
 }
 
-// reader reads one source, one reading at a time, even if it does not come back.
+// reader reads one source, one read at a time, even if a read never returns.
 type reader struct {
 	Source
-	result chan readResult // nil while no reading is under way
+	result chan readResult // nil if no read is in progress
 }
 
 type readResult struct {
@@ -183,7 +183,7 @@ func (r *reader) read(ctx context.Context) ([]Listing, error) {
 	}
 }
 
-// ask has the source's own code run, which may panic.
+// readSource runs the source's own code, which may panic.
 func (r *reader) readSource(ctx context.Context, answers chan<- readResult) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -194,9 +194,8 @@ func (r *reader) readSource(ctx context.Context, answers chan<- readResult) {
 	answers <- readResult{list, err}
 }
 
-// abandon gives a reading under way the time to notice that nobody waits for it
-// any more. One that does not is left behind: nothing can end it, and a reload
-// must not wait for it.
+// abandon gives a read in progress some time to notice that it was canceled. One that does
+// not is left running: nothing can end it, and a reload must not wait for it.
 func (r *reader) abandon() {
 	if r.result == nil {
 		return

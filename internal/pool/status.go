@@ -9,23 +9,23 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/intent"
 )
 
-// Status is a pool as the admin API shows it.
+// Status is the status of a pool in the admin API.
 type Status struct {
 	Name    string    `json:"name"`
 	State   State     `json:"state"`
 	Since   time.Time `json:"since,omitzero"`
 	Healthy int       `json:"healthy"`
 	Total   int       `json:"total"`
-	// Waiting is the number of visitors whose page waits for the pool.
+	// Waiting is the number of visitors whose page polls for the pool.
 	Waiting int `json:"waiting"`
 	// Held is the number of requests that wait for an upstream.
 	Held int64 `json:"held"`
-	// Maintenance is what the pool is closed for, if it is.
+	// Maintenance is set while the pool is in maintenance.
 	Maintenance *intent.Maintenance `json:"maintenance,omitempty"`
 	Upstreams   []UpstreamStatus    `json:"upstreams"`
 }
 
-// UpstreamStatus is one upstream as the admin API shows it.
+// UpstreamStatus is the status of one upstream in the admin API.
 type UpstreamStatus struct {
 	Address string `json:"address"`
 	// Tier is primary or backup.
@@ -38,7 +38,8 @@ type UpstreamStatus struct {
 	Advice    string       `json:"advice"`
 	Since     time.Time    `json:"since,omitzero"`
 	LastCheck *CheckStatus `json:"last_check"`
-	// History is the latest checks, oldest first: P passed, F failed.
+	// History has the results of the latest checks, oldest first: P for passed, F for
+	// failed.
 	History   string  `json:"history"`
 	Passes    int     `json:"passes"`
 	Fails     int     `json:"fails"`
@@ -48,10 +49,10 @@ type UpstreamStatus struct {
 	Warming   bool    `json:"warming"`
 }
 
-// Draining is the state of an upstream that gets nothing new, whatever its health.
+// Draining is the state of an upstream that gets no new requests, whatever its health.
 const Draining = "draining"
 
-// What pools and upstreams can be, the worst first.
+// The possible states, worst first.
 var (
 	States         = []State{Down, Degraded, InMaintenance, Up}
 	UpstreamStates = []string{
@@ -59,14 +60,14 @@ var (
 	}
 )
 
-// CheckStatus is one check as the admin API shows it.
+// CheckStatus is the result of one check in the admin API.
 type CheckStatus struct {
 	At         time.Time `json:"at"`
 	DurationMS float64   `json:"duration_ms"`
 	Passed     bool      `json:"passed"`
 }
 
-// Status is the pool at this moment.
+// Status returns the current status of the pool.
 func (p *Pool) Status() Status {
 	v := p.view.Load()
 	s := Status{
@@ -89,7 +90,7 @@ func (p *Pool) Status() Status {
 	return s
 }
 
-// Outage reports whether the pool is down, and since when it is as it is.
+// DownSince reports whether the pool is down, and when its current state began.
 func (p *Pool) DownSince() (down bool, since time.Time) {
 	v := p.view.Load()
 	if v.since.IsZero() {
@@ -120,8 +121,8 @@ func (m *Member) describe(slowStart time.Duration) UpstreamStatus {
 	return s
 }
 
-// Advice tells the owner what to look at for an upstream of that state. One that was
-// ejected passes its checks, so the advice on those would lead astray.
+// Advice tells the owner what to look at, given the status and its cause. An ejected
+// upstream passes its checks, so advice about checks would mislead.
 func Advice(s health.Status, c cause.Cause) string {
 	if s == health.Ejected {
 		return "It passes its checks, but its requests fail. What does the app's log say of them? A check that asks for what the requests need would find this sooner."
@@ -129,7 +130,7 @@ func Advice(s health.Status, c cause.Cause) string {
 	return c.Advice()
 }
 
-// milliseconds rounds to microseconds: more would be noise.
+// milliseconds rounds to microseconds; more digits would be noise.
 func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
 }

@@ -15,60 +15,62 @@ import (
 )
 
 const (
-	// jitter keeps the checks of many upstreams from falling into step.
+	// jitter keeps the checks of many upstreams from running in lockstep.
 	jitter = 0.1
 
-	// urgentInterval is how soon an unhealthy upstream is asked again while
-	// requests are held for it.
+	// urgentInterval is how often an unhealthy upstream is checked while requests are held
+	// for it.
 	urgentInterval = 50 * time.Millisecond
 
-	// askGap bounds how often failing requests can ask for a check.
+	// minCheckGap limits how often failing requests can trigger a check.
 	minCheckGap = 10 * time.Millisecond
 )
 
-// upstreams holds the state of every upstream in use, across reloads: a new
-// config takes it over before the old one lets go of it.
+// upstreams has the state of every upstream in use, across reloads: a new config acquires
+// it before the old one releases it.
 var upstreams = caddy.NewUsagePool()
 
-// Key tells upstreams apart: the same address checked in another way is another
-// one, because it may be healthy in one way and not in the other.
+// Key identifies an upstream. The same address with a different check is a different
+// upstream, because it may pass one check and fail the other.
 type Key struct {
-	// Address is where requests go, as the owner wrote it.
+	// Address is where requests go, as configured.
 	Address string
-	// Check is a digest of what is checked, how, and with what thresholds.
+	// Check is a digest of the check and its thresholds.
 	Check string
 }
 
-// Upstream is what is known of one upstream, however many pools use it. It has
-// no goroutine of its own: its checks run in the Prober of a running config.
+// Upstream is the state of one upstream, shared by all pools that use it. It has no
+// goroutine of its own: its checks run in the Prober of a running config.
 type Upstream struct {
-	// Choosing among thousands reads these first, so they are side by side.
+	// A pick reads these of many upstreams, so they are next to each other.
 	load balance.Load
-	// suspicion is set by a failed request and cleared by the next verdict; 0
-	// is none. Its number tells an older suspicion from a newer one.
+	// suspicion is set by a failed request and cleared by the next check that began after
+	// it; 0 means none. The number distinguishes an older suspicion from a newer one.
 	suspicion atomic.Uint64
-	// upSince is when it came back last (of balance.Now).
+	// upSince is when it last recovered, in balance.Now time.
 	upSince atomic.Int64
-	// standing is what readers without the lock need of state.
+	// eligibility is the part of state that is read without the lock.
 	eligibility atomic.Uint32
 
-	// Address is where requests go, as the owner wrote it.
+	// Address is where requests go, as configured.
 	Address string
-	// strikes are the requests in a row that failed, and doubts those of which the
-	// next check tells (see decide); taken is how many places are.
+	// strikes counts consecutive failed requests; unconfirmed counts failures that become
+	// strikes if the next check passes; reserved counts requests held against max_requests.
 	strikes, unconfirmed, reserved atomic.Int64
-	// window is how many of the requests that waited it may have unanswered.
+	// releaseWindow is how many unanswered requests it may have when it gets one that was
+	// held.
 	releaseWindow atomic.Int64
-	// dueAt is due for readers without the lock (of time.UnixNano); 0 is not yet.
+	// dueAt is due in Unix nanoseconds, for readers without the lock; 0 means not scheduled
+	// yet.
 	dueAt atomic.Int64
 
-	// mu guards what follows. No call out is made under it.
+	// mu guards the fields below. Nothing that blocks or calls out runs under it.
 	mu       sync.Mutex
 	state    health.State
 	pools    []*Pool
 	bindings []*binding
-	// due is when the next check is to begin, timer wakes for it; checking
-	// and again tell that one is under way and another is wanted after it.
+	// due is when the next check begins, and timer fires then. checkRunning is whether a
+	// check is in progress, checkAgain whether another must follow it at once.
 	due          time.Time
 	timer        *time.Timer
 	checkRunning bool
@@ -89,8 +91,7 @@ func acquire(k Key) *Upstream {
 	return u.(*Upstream)
 }
 
-// bind lets a running config check u, from now on in place of the older ones,
-// whose schedule goes on.
+// bind makes b check u, instead of older bindings. The schedule continues.
 func (u *Upstream) bind(b *binding) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -100,8 +101,8 @@ func (u *Upstream) bind(b *binding) {
 	}
 }
 
-// unbind takes back bind. The check under way, if any, goes on. Whoever is left
-// goes on with the schedule, even if b was stopped when its turn came.
+// unbind undoes bind. A check in progress continues, and so do the other bindings with the
+// schedule, even if b stopped just when a check was due.
 func (u *Upstream) unbind(b *binding) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -122,7 +123,7 @@ func (u *Upstream) bound() bool {
 	return len(u.bindings) > 0
 }
 
-// schedule sets the next check to begin after d. Caller must hold u.mu.
+// schedule schedules the next check after d. Caller must hold u.mu.
 func (u *Upstream) schedule(d time.Duration) {
 	u.due = time.Now().Add(d)
 	u.dueAt.Store(u.due.UnixNano())
@@ -135,7 +136,7 @@ func (u *Upstream) schedule(d time.Duration) {
 	}
 }
 
-// ask wants a check soon, one that begins after this call.
+// checkSoon triggers a check that begins after this call.
 func (u *Upstream) checkSoon() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -150,14 +151,14 @@ func (u *Upstream) checkSoonLocked() {
 	}
 }
 
-// soonest is how long to wait with a check that is wanted at once. Caller must hold u.mu.
+// minDelay returns how long even an immediate check must wait. Caller must hold u.mu.
 func (u *Upstream) minDelay() time.Duration {
 	return max(0, minCheckGap-time.Since(u.state.Last().At))
 }
 
-// suspected notes that a request failed here: until a check has had its say, u
-// is picked only where nothing else is left. Without anybody to check it, it
-// would be suspected for ever.
+// markSuspect records that a request failed here: until a later check has ended, u is
+// picked only if nothing else is left. If nobody checks u, it would stay suspect forever,
+// so it is not marked.
 func (u *Upstream) markSuspect() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -167,10 +168,10 @@ func (u *Upstream) markSuspect() {
 	}
 }
 
-// suspect reports whether a request failed here that no check has answered.
+// suspect reports whether a request failed here and no check has ended since.
 func (u *Upstream) suspect() bool { return u.suspicion.Load() != 0 }
 
-// probe runs one check in the newest config, unless one is under way.
+// probe runs one check for the newest binding, unless one is in progress.
 func (u *Upstream) probe() {
 	u.mu.Lock()
 	if u.checkRunning || len(u.bindings) == 0 {
@@ -188,16 +189,16 @@ func (u *Upstream) probe() {
 	u.finishCheck(b.policy, r, ok)
 }
 
-// settle takes in the result of a check, if there is one, and plans the next.
+// finishCheck records the result of a check, if there is one, and schedules the next.
 func (u *Upstream) finishCheck(p health.Policy, r health.Result, ok bool) {
 	u.mu.Lock()
 	u.checkRunning = false
 	var t *Transition
 	var changed bool
-	var cleared uint64 // the suspicion that r is about
+	var cleared uint64 // the suspicion that r settles
 	if ok {
 		t, changed = u.observe(p, r)
-		if !u.checkAgain { // a check that began before the request failed proves nothing
+		if !u.checkAgain { // otherwise the check began before the request failed
 			cleared = u.suspicion.Load()
 			u.confirmFailures(r.Passed())
 		}
@@ -220,9 +221,8 @@ func (u *Upstream) finishCheck(p health.Policy, r health.Result, ok bool) {
 	}
 }
 
-// tell makes known to the pools what became of u: they look at it anew if it
-// moved, who waits looks again if the suspicion that was answered is over, and
-// the owner hears of the transition.
+// notifyPools tells the pools what changed: they refresh their views if the eligibility
+// changed, the queues advance if the suspicion was cleared, and the transition is reported.
 func (u *Upstream) notifyPools(pools []*Pool, t *Transition, changed bool, cleared uint64) {
 	states := make([]State, len(pools))
 	for i, p := range pools {
@@ -230,7 +230,8 @@ func (u *Upstream) notifyPools(pools []*Pool, t *Transition, changed bool, clear
 			states[i] = p.refresh()
 		}
 	}
-	// Only now: what is dead must be out of the views before it looks innocent.
+	// Only after the refresh: a dead upstream must have left the views before it stops
+	// being suspect.
 	if cleared != 0 && u.suspicion.CompareAndSwap(cleared, 0) {
 		for _, p := range pools {
 			p.queue.advance()
@@ -242,8 +243,8 @@ func (u *Upstream) notifyPools(pools []*Pool, t *Transition, changed bool, clear
 	}
 }
 
-// observe passes r on to the state. It returns the transition, if there is one,
-// and whether pools have to look at u anew. Caller must hold u.mu.
+// observe passes r to the state. It returns the transition, if any, and whether the
+// eligibility changed. Caller must hold u.mu.
 func (u *Upstream) observe(p health.Policy, r health.Result) (*Transition, bool) {
 	now, since := time.Now(), u.state.Since()
 	changed := u.state.Observe(p, now, r, u.onePassIsEnough())
@@ -257,15 +258,15 @@ func (u *Upstream) observe(p health.Policy, r health.Result) (*Transition, bool)
 	return u.transition(since, now), moved
 }
 
-// stand updates the standing after the state may have changed, and reports
-// whether it did. Caller must hold u.mu.
+// updateEligibility follows a change of the state, and reports whether the eligibility
+// changed. Caller must hold u.mu.
 func (u *Upstream) updateEligibility() (changed bool) {
 	next := uint32(eligibilityOf(&u.state))
 	return u.eligibility.Swap(next) != next
 }
 
-// transition describes the change that has just been made to the state, which was
-// another since then. Caller must hold u.mu.
+// transition describes the change of status that was just made; the previous status began
+// at since. Caller must hold u.mu.
 func (u *Upstream) transition(since, now time.Time) *Transition {
 	t := &Transition{Upstream: u.Address, To: u.state.Status(), CheckDuration: u.state.Last().Duration}
 	t.Cause, t.Detail = u.state.Failure()
@@ -276,18 +277,18 @@ func (u *Upstream) transition(since, now time.Time) *Transition {
 	return t
 }
 
-// lenient reports whether one passed check is enough: while a pool has nothing
-// else left, nothing is lost by trying. Caller must hold u.mu.
+// onePassIsEnough reports whether one passed check makes u healthy: while a pool has
+// nothing else left, nothing is lost by trying. Caller must hold u.mu.
 func (u *Upstream) onePassIsEnough() bool {
 	return slices.ContainsFunc(u.pools, func(p *Pool) bool { return p.view.Load().down() })
 }
 
-// held reports whether requests wait in a pool that u is in. Caller must hold u.mu.
+// held reports whether requests wait in a pool of u. Caller must hold u.mu.
 func (u *Upstream) held() bool {
 	return slices.ContainsFunc(u.pools, func(p *Pool) bool { return p.queue.size.Load() > 0 })
 }
 
-// delay is the time until the next check, jittered. Caller must hold u.mu.
+// delay returns the time until the next check, jittered. Caller must hold u.mu.
 func (u *Upstream) delay(p health.Policy) time.Duration {
 	d := u.state.Delay(p, time.Now())
 	if s := u.state.Status(); s == health.Checking || s == health.Unhealthy {
@@ -300,7 +301,8 @@ func jittered(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (1 - jitter + 2*jitter*rand.Float64()))
 }
 
-// urgent is the interval while requests are held for u. Caller must hold u.mu.
+// heldInterval returns the interval of checks while requests are held for u. Caller must
+// hold u.mu.
 func (u *Upstream) heldInterval() time.Duration {
 	d := time.Duration(math.MaxInt64)
 	for _, p := range u.pools {
@@ -311,15 +313,15 @@ func (u *Upstream) heldInterval() time.Duration {
 	return d
 }
 
-// standing is the part of a health.State that decides who is given requests.
+// eligibility is the part of a health.State that decides who gets requests.
 type eligibility uint32
 
 const (
 	checking eligibility = iota
 	healthy
-	// soft: unhealthy, but it does answer, only late or badly.
+	// soft: unhealthy, but still answering, if late or with errors.
 	soft
-	// hard: no connection to be had, or its own check said no.
+	// hard: accepts no connection, or fails its own check.
 	hard
 )
 
@@ -330,7 +332,7 @@ func eligibilityOf(s *health.State) eligibility {
 		return checking
 	case s.Status() == health.Healthy:
 		return healthy
-	case s.Status() == health.Ejected: // whatever for, its checks pass
+	case s.Status() == health.Ejected: // whatever the cause, its checks pass
 		return soft
 	case cause.Hard():
 		return hard

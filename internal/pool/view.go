@@ -17,49 +17,49 @@ const (
 	Up State = "up"
 	// Degraded: requests are served, but not every upstream is healthy.
 	Degraded State = "degraded"
-	// Down: there is no upstream to send a request to.
+	// Down: no upstream can take a request.
 	Down State = "down"
-	// InMaintenance: the owner has closed the pool, whatever its upstreams do.
+	// InMaintenance: an operator closed the pool, whatever its upstreams do.
 	InMaintenance State = "maintenance"
 )
 
-// view is a pool at one moment. It is never changed, only replaced, so that
-// requests read it without a lock.
+// view is a snapshot of a pool. It is replaced, never changed, so that requests can read it
+// without a lock.
 type view struct {
 	state   State
 	members []*Member
-	// usable are the upstreams to choose from, in the order of the config.
+	// usable are the upstreams to pick from, in config order.
 	usable []*Member
-	// unchecked are those of which nothing is known, while nothing is usable.
+	// unchecked are the upstreams without any result yet, if none is usable.
 	unchecked []*Member
 	healthy   int
-	// serving are those that are not drained, of whom healthy is a part.
+	// serving are the members that are not drained; healthy counts those that are healthy.
 	serving []*Member
 	// drained has the addresses of the others.
 	drained map[string]bool
 	// since is when this state began.
 	since time.Time
-	// upSince is when it last came back from being down, or was first seen.
+	// upSince is when it last recovered from being down, or was first seen.
 	upSince time.Time
-	// outage is when a down pool went down; zero when nobody saw it begin.
+	// outage is when a pool that is down went down; zero if that was not observed.
 	outage time.Time
 
 	slowStart time.Duration
 	// heaviest is the largest weight.
 	heaviest float64
-	// failOpen is whether even the dead are used.
+	// failOpen is whether even dead upstreams are used.
 	failOpen bool
 }
 
 func (v *view) down() bool { return v.state == Down }
 
-// interval is least, or as much more as keeps all the upstreams of a big pool
-// together to a thousand checks a second.
+// interval returns least, or longer for a big pool, so that all its upstreams together get
+// at most a thousand checks a second.
 func (v *view) interval(least time.Duration) time.Duration {
 	return max(least, time.Duration(len(v.members))*time.Millisecond)
 }
 
-// look makes a view of the upstreams as they are now. Caller must hold p.mu.
+// buildView returns a view of the current state of the upstreams. Caller must hold p.mu.
 func (p *Pool) buildView(now time.Time) *view {
 	v := &view{members: slices.Clone(p.members), drained: p.drained, slowStart: p.SlowStart, failOpen: p.FailOpen == FailOpenAlways}
 	v.serving = v.members
@@ -101,7 +101,7 @@ func firstOf(a, b []*Member) []*Member {
 	return b
 }
 
-// date sets the state of a view, and since when it is so. Caller must hold p.mu.
+// setState sets the state of v and when it began. Caller must hold p.mu.
 func (p *Pool) setState(v *view, now time.Time) {
 	switch {
 	case len(v.serving) > 0 && v.healthy == len(v.serving):
@@ -120,14 +120,14 @@ func (p *Pool) setState(v *view, now time.Time) {
 	v.since = lastChange(v.members, func(*health.State) bool { return true })
 	v.outage = lastChange(v.members, (*health.State).EverUp)
 	switch {
-	case len(v.members) == 0: // its sources may still begin to work
+	case len(v.members) == 0: // its sources may start to work
 		v.since, v.outage = p.createdAt, p.createdAt
-	case old.state != "" && !v.outage.IsZero(): // seen from the beginning
+	case old.state != "" && !v.outage.IsZero(): // observed from the beginning
 		v.since, v.outage = now, now
 	}
 }
 
-// comeBack is since when a view that follows v is up, if it is.
+// nextUpSince returns the upSince of the view that follows v, if that is up.
 func (v *view) nextUpSince(now time.Time) time.Time {
 	if v.down() || v.upSince.IsZero() {
 		return now
@@ -135,7 +135,7 @@ func (v *view) nextUpSince(now time.Time) time.Time {
 	return v.upSince
 }
 
-// lastChange is when one of the upstreams that count changed last; zero when
+// lastChange returns when one of the upstreams that count last changed its status; zero if
 // none did. It survives a reload, as the upstreams do.
 func lastChange(members []*Member, counts func(*health.State) bool) (at time.Time) {
 	for _, u := range members {
@@ -148,8 +148,8 @@ func lastChange(members []*Member, counts func(*health.State) bool) (at time.Tim
 	return at
 }
 
-// askOthers has every upstream that is out checked at once: what brought one back
-// has likely brought the others back, too.
+// checkUnhealthy checks every upstream that is not healthy at once: what brought one back
+// has probably brought back the others.
 func (v *view) checkUnhealthy() {
 	for _, m := range v.members {
 		if eligibility(m.eligibility.Load()) != healthy {
@@ -158,10 +158,10 @@ func (v *view) checkUnhealthy() {
 	}
 }
 
-// choose returns the two best upstreams for a request that may be given now; nil
-// stands for none. Those it tried come after those it did not, and a suspect is
-// left out as long as a verdict on it may be waited for. Requests that waited are
-// paced: an upstream that came back is given them as it answers.
+// choose returns the two best upstreams for a request; nil means none. Untried ones come
+// before tried ones, and suspects are left out while a check may still clear them. A held
+// request respects the release window, so that a recovered upstream gets no more than it
+// answers.
 func (v *view) choose(r *Request, wasHeld bool) (best, second *Member) {
 	may := func(m *Member) bool { return v.mayUse(m, wasHeld) }
 	best, second = v.pick(v.usable, func(m *Member) bool { return may(m) && !r.tried(m) })
@@ -181,17 +181,17 @@ func (v *view) chooseAny(r *Request) (best, second *Member) {
 	return best, second
 }
 
-// take is choose, with a place taken at the best.
+// reserveBest is choose with a reservation at the best.
 func (v *view) reserveBest(r *Request, wasHeld bool) (best, second *Member) {
 	return r.reserve(func() (best, second *Member) { return v.choose(r, wasHeld) })
 }
 
-// takeAny is chooseAny, with a place taken at the best.
+// reserveAny is chooseAny with a reservation at the best.
 func (v *view) reserveAny(r *Request) (best, second *Member) {
 	return r.reserve(func() (best, second *Member) { return v.chooseAny(r) })
 }
 
-// pick returns the two best of those that may be picked.
+// pick returns the two best of the members that may accepts.
 func (v *view) pick(from []*Member, may func(*Member) bool) (best, second *Member) {
 	now := balance.Now()
 	i, k := balance.Pick(len(from), now, func(i int) balance.Choice {
@@ -209,23 +209,23 @@ func (v *view) pick(from []*Member, may func(*Member) bool) (best, second *Membe
 	return best, second
 }
 
-// ok reports whether m may be given a request now, or one that waited.
+// mayUse reports whether m can take a request now.
 func (v *view) mayUse(m *Member, wasHeld bool) bool {
 	return m.ready(wasHeld) && (v.failOpen || !m.dead())
 }
 
-// ready reports whether there is an upstream that may be given a request now.
+// ready reports whether any upstream can take a request now.
 func (v *view) ready(wasHeld bool) bool {
 	return slices.ContainsFunc(v.usable, func(m *Member) bool { return v.mayUse(m, wasHeld) })
 }
 
-// crowded reports whether there are usable upstreams, but all are full.
+// allFull reports whether there are usable upstreams, but all are full.
 func (v *view) allFull() bool {
 	return len(v.usable) > 0 && !slices.ContainsFunc(v.usable, func(m *Member) bool { return !m.full() })
 }
 
-// candidates are all upstreams to give another policy, the best sort there is:
-// under no suspicion and not tried, under no suspicion, or any.
+// candidates returns the upstreams to offer to another policy. It returns the first of
+// these groups that is not empty: not suspect and untried, not suspect, untried, any.
 func (v *view) candidates(r *Request) []*Member {
 	from := firstOf(v.usable, v.unchecked)
 	for _, may := range []func(*Member) bool{

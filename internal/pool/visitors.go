@@ -11,28 +11,28 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/outage"
 )
 
-// visitors are the people who see the page of a pool and wait for it to be back.
-// They are not known one by one, only by what their pages were told last.
+// visitors are the people whose page waits for the pool to be back. They are not tracked
+// one by one, only by what their pages were last told.
 type visitors struct {
-	// expected counts, for each second that comes, the pages that will ask in it:
-	// the count is in the lowest countBits, the second above them.
+	// expected counts, for each coming second, the pages that will poll in it: the lowest
+	// countBits have the count, the bits above them the second.
 	expected [expectedSeconds]atomic.Int64
-	// turn is when the next of them may return (of time.UnixNano).
+	// turn is when the next visitor may return, in Unix nanoseconds.
 	turn atomic.Int64
-	// past is how long the latest outages lasted, the newest first.
+	// past has the durations of the latest outages, newest first.
 	past atomic.Pointer[[]time.Duration]
 }
 
 const (
-	// expectedSeconds is more than any page is told to wait before it asks again,
-	// and a power of two: any second, even one before 1970, has a place.
+	// expectedSeconds is longer than any page waits before it polls again, and a power of
+	// two, so that any second, even before 1970, maps to a bucket.
 	expectedSeconds = 64
-	// countBits hold more than can ask in one second, and leave enough for a second
-	// until the year 3058.
+	// countBits hold more polls than one second can have, and leave room for seconds until
+	// the year 3058.
 	countBits = 28
 )
 
-// crowds are the visitors of each pool by its token, across reloads.
+// visitorsByToken has the visitors of each pool, across reloads.
 var visitorsByToken = caddy.NewUsagePool()
 
 func visitorsOf(token string) *visitors {
@@ -40,7 +40,7 @@ func visitorsOf(token string) *visitors {
 	return v.(*visitors)
 }
 
-// expect counts in a page that will ask at a time.
+// expect counts a page that will poll at that time.
 func (v *visitors) expect(at time.Time) {
 	second := at.Unix()
 	bucket := &v.expected[second&(expectedSeconds-1)]
@@ -56,7 +56,7 @@ func (v *visitors) expect(at time.Time) {
 	}
 }
 
-// waiting is how many pages will ask from now on.
+// waiting returns how many pages will poll from now on.
 func (v *visitors) waiting(now time.Time) (n int) {
 	second := now.Unix()
 	for i := range v.expected {
@@ -67,20 +67,20 @@ func (v *visitors) waiting(now time.Time) (n int) {
 	return n
 }
 
-// The pace at which visitors return, each with a page and all that belongs to it:
-// so many a second to each upstream at first, and twice as many after each of the
-// first rampTimes that the pool stays up.
+// The pace at which visitors return, each with a page and its assets: firstPace a second
+// for each usable upstream, doubled after each of the first rampTimes that the pool stays
+// up, up to ramps times.
 const (
 	firstPace = 20
 	rampTime  = 10 * time.Second
 	ramps     = 3
-	// maxLead is how long a visitor is kept waiting at most. Anybody can ask without
-	// being one: that must not keep the others away.
+	// maxLead is the longest that a visitor is told to wait. Anybody can send polls: a
+	// flood of them must not keep visitors away.
 	maxLead = time.Minute
 )
 
-// admit returns when the next visitor may return to a pool with so many usable
-// upstreams, which is up since a time.
+// nextReturn returns when the next visitor may return to a pool that has been up since a
+// time.
 func (v *visitors) nextReturn(now, since time.Time, upstreams int) time.Time {
 	for {
 		last := v.turn.Load()
@@ -96,7 +96,7 @@ func (v *visitors) nextReturn(now, since time.Time, upstreams int) time.Time {
 	}
 }
 
-// ended notes how long an outage lasted.
+// outageEnded records how long an outage lasted.
 func (v *visitors) outageEnded(lasted time.Duration) {
 	const kept = 8
 	all := append([]time.Duration{lasted}, v.pastOutages()...)
@@ -104,7 +104,7 @@ func (v *visitors) outageEnded(lasted time.Duration) {
 	v.past.Store(&all)
 }
 
-// earlier is how long earlier outages lasted.
+// pastOutages returns how long earlier outages lasted.
 func (v *visitors) pastOutages() []time.Duration {
 	if past := v.past.Load(); past != nil {
 		return *past
@@ -112,9 +112,8 @@ func (v *visitors) pastOutages() []time.Duration {
 	return nil
 }
 
-// Poll answers a page that asks whether the pool is back. After is, in seconds,
-// when to return if it is, and else when to ask again. Admitted is whether the client
-// passes while the pool is closed.
+// Poll answers a page's poll. after is in seconds: when to reload if the pool is up, else
+// when to poll again. admitted is whether the client may use the pool during maintenance.
 func (p *Pool) Poll(now time.Time, admitted bool) (up bool, after int) {
 	v, maintenance := p.view.Load(), p.maintenance.Load()
 	if admitted {
@@ -124,7 +123,7 @@ func (p *Pool) Poll(now time.Time, admitted bool) (up bool, after int) {
 		turn := p.visitors.nextReturn(now, p.upSince(v), len(v.usable))
 		return true, int(math.Ceil(turn.Sub(now).Seconds()))
 	}
-	since := now // it is up, but this very moment nobody may be sent there
+	since := now // the pool is up, but no upstream can take a request right now
 	if maintenance != nil {
 		since = maintenance.Since
 	} else if v.down() {
@@ -136,12 +135,13 @@ func (p *Pool) Poll(now time.Time, admitted bool) (up bool, after int) {
 	return false, after
 }
 
-// Expect counts in a visitor whose page will ask after so many seconds.
+// Expect counts a visitor whose page will poll after that many seconds.
 func (p *Pool) Expect(now time.Time, after int) {
 	p.visitors.expect(now.Add(time.Duration(min(after, expectedSeconds-1)) * time.Second))
 }
 
-// upSince is since when the pool takes requests: since it came back, or was opened.
+// upSince returns since when the pool takes requests: since it recovered, or since
+// maintenance ended.
 func (p *Pool) upSince(v *view) time.Time {
 	opened := time.Unix(0, p.reopened.Load())
 	if opened.After(v.upSince) {
@@ -150,9 +150,8 @@ func (p *Pool) upSince(v *view) time.Time {
 	return v.upSince
 }
 
-// RetryAfter is when a client should try again, and whether the outage lasts longer
-// than others did. A pool that is neither down nor closed to the client knows nothing of
-// that.
+// RetryAfter returns when a client should try again, and whether the outage is longer than
+// usual. known is false if the pool is neither down nor closed to the client.
 func (p *Pool) RetryAfter(now time.Time, admitted bool) (after time.Duration, long, known bool) {
 	if maintenance := p.maintenance.Load(); maintenance != nil && !admitted {
 		if rest := untilOpen(maintenance, now); rest > 0 {
@@ -168,8 +167,8 @@ func (p *Pool) RetryAfter(now time.Time, admitted bool) (after time.Duration, lo
 	return outage.Estimate(now.Sub(since), earlier, p.nextCheck(now)), outage.IsLong(now.Sub(since), earlier), true
 }
 
-// nextCheck is how long it takes until the next check, which may bring an upstream
-// back. Of a big pool it looks at a part, where it is hardly later.
+// nextCheck returns the time until the next check, which may bring an upstream back. In a
+// big pool it looks at only some members, which hardly changes the result.
 func (p *Pool) nextCheck(now time.Time) time.Duration {
 	const enough = 64
 	members := p.view.Load().members
