@@ -2,10 +2,10 @@ package balance
 
 import "math"
 
-// outlier is how many times the latency of the best it takes to be left alone.
+// outlier is how many times the best latency makes an upstream an outlier.
 const outlier = 10
 
-// candidate is an upstream as it stands at the time of a pick.
+// candidate is an upstream at the time of a pick.
 type candidate struct {
 	index    int
 	share    float64
@@ -19,16 +19,16 @@ type candidate struct {
 type candidates struct {
 	list [fullScan]candidate
 	n    int
-	// drawn is whether they were drawn by share, so that share counts no more.
+	// drawn is whether they were drawn by share, so that cost ignores the share.
 	drawn bool
-	// least is the least latency, most the largest share, busiest the most
-	// requests in flight there are among them.
+	// least is the lowest latency, most the largest share, busiest the most requests in
+	// flight among them.
 	least, most, busiest float64
-	// sound is whether there is one that does not fail.
+	// anyWorking is whether at least one of them is not failing.
 	anyWorking bool
 }
 
-// add puts the upstream i in. There must be room for it.
+// add adds the upstream i. There must be room for it.
 func (c *candidates) add(i int, now int64, l *Load, share float64) {
 	latency, failing := l.expected(now)
 	c.list[c.n] = candidate{
@@ -42,8 +42,8 @@ func (c *candidates) add(i int, now int64, l *Load, share float64) {
 	c.n++
 }
 
-// gather puts in all that are not left out, as many as there is room for, from
-// the upstream start on.
+// gather adds the upstreams that are not left out, beginning at start, until there is no
+// more room.
 func (c *candidates) gather(n, start int, now int64, of func(i int) Choice) {
 	c.n = 0
 	for k, i := 0, start; k < n && c.n < fullScan; k, i = k+1, i+1 {
@@ -56,15 +56,15 @@ func (c *candidates) gather(n, start int, now int64, of func(i int) Choice) {
 	}
 }
 
-// prepare makes the candidates ready to be compared: it works out the latency to
-// expect of those of which it is unknown, that fail, or that let requests wait.
+// prepare fills in the latency to compare for candidates whose latency is unknown, that are
+// failing, or that let requests wait.
 //
-// What is not known counts as the mean of its peers, so that a newcomer is not
-// flooded. The favourite counts as the least of them: while there is little
-// traffic, a newcomer would not get its first request otherwise.
+// An unknown latency counts as the mean of the others, so that a new upstream is not
+// flooded. For the favourite it counts as the lowest: otherwise a new upstream would not
+// get its first request while there is little traffic.
 func (c *candidates) prepare(favourite int) {
 	mean, least := c.knownLatency()
-	// Whatever is usual here, a failure is far from it.
+	// A failure must be far from the usual latency, whatever that is.
 	failure := max(1, outlier*mean/float64(errorLatency))
 	c.least = math.Inf(1)
 	for i := range c.n {
@@ -85,8 +85,8 @@ func (c *candidates) prepare(favourite int) {
 	}
 }
 
-// known returns the mean and the least of the latencies that are known of those
-// that do not fail; if there is none, the mean age of what waits there.
+// knownLatency returns the mean and the lowest known latency of the candidates that are not
+// failing; if none is known, the mean age of their waiting requests.
 func (c *candidates) knownLatency() (mean, least float64) {
 	var sum, ages, n, waiting float64
 	least = math.Inf(1)
@@ -114,12 +114,11 @@ func (c *candidates) knownLatency() (mean, least float64) {
 	return 1, 1
 }
 
-// cost is how long a further request is to be expected to take at the candidate
-// i: its latency times what would be in flight then for each share.
+// cost estimates how long one more request would take at candidate i: its latency times the
+// requests it would then have in flight, relative to its share.
 //
-// One that fails, hangs, or is far too slow counts as if it was as busy as the
-// busiest. Where many requests are in flight everywhere, it would look idle and
-// attract some again and again otherwise.
+// A candidate that is failing, hanging or far too slow counts as if it were as busy as the
+// busiest. Otherwise it would look idle under high load and keep attracting requests.
 func (c *candidates) cost(i, favourite int) float64 {
 	o := &c.list[i]
 	inFlight := o.inFlight
@@ -133,7 +132,7 @@ func (c *candidates) cost(i, favourite int) float64 {
 	return o.latency * (inFlight + 1) / share
 }
 
-// upstream is the index of the upstream that is the candidate i.
+// upstream returns the index of the upstream of candidate i.
 func (c *candidates) upstream(i int) int {
 	if i < 0 {
 		return -1

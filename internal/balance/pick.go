@@ -6,32 +6,31 @@ import (
 )
 
 const (
-	// fullScan is the number of upstreams up to which all are compared. Beyond
-	// it, the better of two distinct random ones is nearly as good and costs the
-	// same for any number (Mitzenmacher, The Power of Two Choices).
+	// fullScan is the number of upstreams up to which all are compared. Beyond it, the
+	// better of two distinct random ones is nearly as good and costs the same for any
+	// number (Mitzenmacher, The Power of Two Choices).
 	fullScan = 8
 
-	// draws is how often one is drawn for these two, before the slow way that
-	// cannot miss.
+	// draws is the maximum number of random draws for these two before a scan, which cannot
+	// miss.
 	draws = 8
 
-	// coldest is the least part of its share that a newcomer has.
+	// minWarmth is the fraction of its share that a new upstream starts with.
 	minWarmth = 0.1
 )
 
-// Choice is an upstream to choose among.
+// Choice is an upstream to pick from.
 type Choice struct {
-	// Load is what is seen of its load. Nil leaves the upstream out.
+	// Load is its observed load. nil leaves the upstream out.
 	Load *Load
-	// Weight is its share among equals, as a part of the largest weight there
-	// is: 0 < Weight ≤ 1. Zero stands for 1.
+	// Weight is relative to the largest weight: 0 < Weight ≤ 1. Zero means 1.
 	Weight float64
-	// Warm is the part of its share that it may have already, 0 < Warm ≤ 1, as
-	// Warm tells. Zero stands for 1.
+	// Warm is the progress of its slow start, as Warm returns it: 0 < Warm ≤ 1. Zero means
+	// 1.
 	Warm float64
 }
 
-// share is how much it may take among equals.
+// share returns its share of the requests relative to the others.
 func (c Choice) share() float64 {
 	share := 1.0
 	if c.Weight > 0 {
@@ -43,8 +42,8 @@ func (c Choice) share() float64 {
 	return share
 }
 
-// Warm is the part of its share that an upstream may have which came into use
-// since ago, when it is to be warm after window: from 10 % to all of it.
+// Warm returns the fraction of its share that an upstream gets that came into use since ago
+// and has a slow start of window: from 10 % to all of it.
 func Warm(since, window time.Duration) float64 {
 	if window <= 0 || since >= window {
 		return 1
@@ -52,28 +51,26 @@ func Warm(since, window time.Duration) float64 {
 	return max(minWarmth, float64(since)/float64(window))
 }
 
-// Pick chooses the two best of n upstreams and returns their indexes, the best
-// first; -1 stands for none. It asks for each of them at most once or twice, and
-// beyond 8 for some of them only.
+// Pick picks the two best of n upstreams and returns their indexes, best first; -1 means
+// none. It calls of for each upstream at most twice and, beyond 8 upstreams, only for some
+// of them.
 //
-// Up to 8 all are compared. One of them, drawn by share, is the favourite of
-// this pick: it wins against equals, and so equals share exactly by weight and
-// warmth. Who has less than the largest share is thinned out as long as it is
-// not the favourite: its cost counts as many times as its share goes into the
-// largest. So it takes no more than its share of upstreams that do well, is never
-// starved, and yet is preferred at once to others that turned slow or hang. If
-// all are new, none is.
+// Up to 8 upstreams are all compared. One of them, drawn by share, is the favourite of this
+// pick: it wins ties, so that equal upstreams get requests exactly by weight and warmth. A
+// candidate below the largest share is penalized unless it is the favourite: its cost is
+// multiplied by largest share ÷ its share. So it gets no more than its share while the
+// others do well, is never starved, and is still preferred to others that became slow or
+// hang. While all are new, their shares are equal.
 //
-// Beyond 8 two distinct ones are drawn, each as often as its share of the largest
-// weight, and the better one is taken. (Drawing them evenly and leaving weights to
-// the comparison cannot give any more than twice the mean, as it is in that many
-// pairs only.)
+// Beyond 8, two distinct ones are drawn, each in proportion to its weight, and the better
+// one is picked. (Drawing them evenly and applying weights in the comparison could give
+// none more than twice the mean, because each is in only that many pairs.)
 func Pick(n int, now int64, of func(i int) Choice) (best, second int) {
 	return picker{}.pick(n, now, of)
 }
 
-// picker picks with a source of chance that tests set, to get the same choices each
-// time; such a one is for one goroutine. Default: that of math/rand/v2.
+// picker picks with a random source that tests can set, for reproducible picks; then it
+// must be used by one goroutine only. Default: math/rand/v2.
 type picker struct{ rand *rand.Rand }
 
 func (p picker) pick(n int, now int64, of func(i int) Choice) (best, second int) {
@@ -91,8 +88,8 @@ func (p picker) pick(n int, now int64, of func(i int) Choice) (best, second int)
 	return p.best(&c, p.byShare(&c))
 }
 
-// draw draws two distinct upstreams by share. It gives up after some draws: if
-// many are left out, or all are cold.
+// draw draws two distinct upstreams by share. It gives up after some draws, if many are
+// left out or all are cold.
 func (p picker) draw(c *candidates, n int, now int64, of func(i int) Choice) bool {
 	for range draws {
 		i := p.intN(n)
@@ -127,8 +124,8 @@ func (p picker) byShare(c *candidates) int {
 	return c.n - 1
 }
 
-// best returns the two candidates of least cost, as indexes of upstreams. Among
-// equals the favourite comes first, and the others share alike.
+// best returns the two candidates with the lowest cost, as indexes of upstreams. The
+// favourite wins ties; other ties are broken at random.
 func (p picker) best(c *candidates, favourite int) (best, second int) {
 	best, second = -1, -1
 	var bestCost, secondCost float64

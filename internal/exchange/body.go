@@ -9,8 +9,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// body is that of a request. It notes whether it breaks off on the client's side:
-// to the transport that looks like any other failure to send a request.
+// body is a request body that records whether reading it failed on the client's side: to
+// the transport that looks like any other failure to send the request.
 type body struct {
 	io.ReadCloser
 	closed, broken atomic.Bool
@@ -25,13 +25,13 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements io.Closer. Whoever reads on fails, and not for the client.
+// Close implements io.Closer. Reads after it fail, but not because of the client.
 func (b *body) Close() error {
 	b.closed.Store(true)
 	return b.ReadCloser.Close()
 }
 
-// watchBody has the body of r watched, if there is one, and none is yet.
+// watchBody wraps the body of r, unless there is none or it is wrapped already.
 func (rec *Record) watchBody(r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody && rec.body.ReadCloser == nil {
 		rec.body.ReadCloser = r.Body
@@ -39,14 +39,14 @@ func (rec *Record) watchBody(r *http.Request) {
 	}
 }
 
-// Spoiled reports whether the client itself is why r could not be sent: its body broke
-// off, or it has what servers let in and no transport lets out. Otherwise anybody could
-// have upstreams suspected and ejected.
+// ClientFault reports whether r could not be sent because of the client: its body broke
+// off, or it contains something servers accept but transports refuse to send. Otherwise any
+// client could get upstreams suspected and ejected.
 func (rec *Record) ClientFault(r *http.Request) bool {
 	if rec.body.broken.Load() {
 		return true
 	}
-	if !httpguts.ValidHeaderFieldName(r.Method) { // a token, too; HTTP/2 brings any
+	if !httpguts.ValidHeaderFieldName(r.Method) { // also a token; HTTP/2 accepts any
 		return true
 	}
 	for name := range r.Trailer {
@@ -54,6 +54,6 @@ func (rec *Record) ClientFault(r *http.Request) bool {
 			return true
 		}
 	}
-	host, err := httpguts.PunycodeHostPort(r.Host) // HTTP/3 brings any
+	host, err := httpguts.PunycodeHostPort(r.Host) // HTTP/3 accepts any
 	return err != nil || !httpguts.ValidHostHeader(host)
 }

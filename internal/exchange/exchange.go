@@ -11,21 +11,21 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/failure"
 )
 
-// Exchange is one request and its response on the way through no_healthy_upstream,
-// in one piece of memory. It buffers nothing; it only sees the response begin.
+// Exchange is one request and its response on their way through no_healthy_upstream, in one
+// allocation. It buffers nothing and only observes the beginning of the response.
 type Exchange struct {
 	caddyhttp.ResponseWriterWrapper
 	Record
-	// Begun is whether the response has: then it is not ours any more.
+	// Begun is whether the response has begun: then nothing else may be written.
 	Begun bool
 
 	request   *http.Request
-	outer     *Record    // that this one stands in for
+	outer     *Record    // the record that this one replaces
 	intercept *intercept // nil if no response is to be replaced
 }
 
-// Watch returns the exchange of r, whose response goes to w, as the record that
-// the other modules find until End.
+// Watch starts the exchange of r, whose response goes to w. Until End, other modules find
+// it as the record of r.
 func Watch(w http.ResponseWriter, r *http.Request) *Exchange {
 	x := &Exchange{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r}
 	x.Watched = true
@@ -35,8 +35,8 @@ func Watch(w http.ResponseWriter, r *http.Request) *Exchange {
 	return x
 }
 
-// End closes what is under way still, even if a broken response panics. A proxy that
-// comes after it, in handle_errors, is no longer watched.
+// End ends an attempt that is still in progress, even after a panic of the response. A
+// later proxy, in handle_errors, is not watched.
 func (x *Exchange) End() {
 	x.Done("")
 	x.Watched = false
@@ -45,13 +45,13 @@ func (x *Exchange) End() {
 	}
 }
 
-// IsPoll reports whether r is a poll already, which another handler answers.
+// IsPoll reports whether an outer handler already answers r as a poll.
 func IsPoll(r *http.Request) bool {
 	rec, ok := caddyhttp.GetVar(r.Context(), recordKey).(*Record)
 	return ok && rec.NoHold
 }
 
-// begin notes the first final status; 1xx but 101 announces another.
+// begin records the first final status; a 1xx other than 101 is not final.
 func (x *Exchange) begin(status int) {
 	if x.Begun || x.Intercepted() || status < 200 && status != http.StatusSwitchingProtocols {
 		return
@@ -92,7 +92,7 @@ func (x *Exchange) ReadFrom(r io.Reader) (int64, error) {
 	return x.ResponseWriterWrapper.ReadFrom(r)
 }
 
-// FlushError flushes as http.ResponseController wants it.
+// FlushError implements what http.ResponseController looks for.
 func (x *Exchange) FlushError() error {
 	x.begin(http.StatusOK)
 	if x.Intercepted() {
@@ -110,7 +110,7 @@ func (x *Exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(x.ResponseWriter).Hijack()
 }
 
-// Unread returns a response writer for a response that nobody reads.
+// DiscardWriter returns a response writer that discards the response.
 func DiscardWriter() http.ResponseWriter { return discardWriter{make(http.Header)} }
 
 type discardWriter struct{ header http.Header }

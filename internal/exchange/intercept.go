@@ -15,21 +15,21 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/failure"
 )
 
-// intercept is what there is to know of responses that the owner wants replaced.
+// intercept is the state of replacing upstream responses.
 type intercept struct {
 	statuses      []int       // a single digit is a class
-	headersBefore http.Header // as it was before any handler of the response
-	status        int         // of the response that was intercepted; else 0
-	text          []byte      // how its body begins
+	headersBefore http.Header // before any handler of the response
+	status        int         // of the intercepted response, else 0
+	text          []byte      // the beginning of its body
 	cancel        context.CancelFunc
 }
 
-// meshText is what Envoy, and so Istio, says where it had no upstream itself: the
-// request went no further.
+// meshText is the body of Envoy, and so Istio, when it had no upstream itself: then the
+// request was not sent.
 const meshText = "no healthy upstream"
 
-// Intercept has responses of upstreams with these statuses, or of these classes,
-// kept from the client.
+// Intercept keeps upstream responses with these statuses, or classes of them, from the
+// client.
 func (x *Exchange) Intercept(statuses []int) {
 	if len(statuses) > 0 {
 		x.intercept = &intercept{statuses: statuses, headersBefore: x.Header().Clone()}
@@ -40,18 +40,18 @@ func (i *intercept) wants(status int) bool {
 	return i != nil && (slices.Contains(i.statuses, status) || slices.Contains(i.statuses, status/100))
 }
 
-// take keeps a response from the client. Its body is waited for, but not for long.
+// begin keeps the response from the client. Its body may arrive for a while, but not
+// forever.
 func (i *intercept) begin(status int) {
 	const bodyTimeout = time.Second
 	i.status = status
 	time.AfterFunc(bodyTimeout, i.cancel)
 }
 
-// Intercepted reports whether the response was kept from the client.
+// Intercepted reports whether the response is kept from the client.
 func (x *Exchange) Intercepted() bool { return x.intercept != nil && x.intercept.status != 0 }
 
-// swallow takes the body of a response that was intercepted, of which only the
-// beginning is of use.
+// discard discards the body of an intercepted response, except its first bytes.
 func (i *intercept) discard(p []byte) (int, error) {
 	const enough = len(meshText) + len("\r\n") + 1
 	i.text = append(i.text, p[:min(len(p), enough-len(i.text))]...)
@@ -62,8 +62,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// Serve has next answer. A response that breaks off, or does not end, makes no
-// difference where nobody is to see it.
+// Serve calls next. If the response is intercepted, it does not matter whether it breaks
+// off or never ends.
 func (x *Exchange) Serve(next caddyhttp.Handler) error {
 	if x.intercept == nil {
 		return next.ServeHTTP(x, x.request)
@@ -71,7 +71,7 @@ func (x *Exchange) Serve(next caddyhttp.Handler) error {
 	original := x.request.Context()
 	ctx, cancel := context.WithCancel(original)
 	x.intercept.cancel = cancel
-	// In place: placeholders know this request, and no other.
+	// In place, because the replacer refers to this request.
 	*x.request = *x.request.WithContext(ctx)
 	defer func() {
 		*x.request = *x.request.WithContext(original)
@@ -89,13 +89,13 @@ func (x *Exchange) Serve(next caddyhttp.Handler) error {
 	return next.ServeHTTP(x, x.request)
 }
 
-// isAbort tells whether a panic is that of a proxy whose response broke off.
+// isAbort reports whether a proxy panicked because its response broke off.
 func isAbort(broken any) bool {
 	err, ok := broken.(error)
 	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 
-// Failure is the response that was intercepted, as a failure of the proxy.
+// Failure returns the intercepted response as a failure of the proxy.
 func (x *Exchange) Failure() failure.Failure {
 	if string(bytes.TrimSpace(x.intercept.text)) == meshText {
 		return failure.Intercepted(x.intercept.status, cause.NotSent)

@@ -1,5 +1,5 @@
-// Package exchange follows one request and its response through our modules: what
-// they tell each other about it, and what the response writer sees.
+// Package exchange follows one request and its response through our modules: what they
+// share about it, and what the response writer sees.
 package exchange
 
 import (
@@ -17,33 +17,33 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// recordKey is the request variable that holds the record.
+// recordKey is the request variable with the record.
 const recordKey = "healthpool.record"
 
-// Record is what our modules tell each other about one request.
+// Record is what our modules share about one request.
 type Record struct {
 	pool.Request
 
-	// Selection is the policy that chose last outside of a pool.
+	// Selection is the policy that last selected an upstream outside of a pool.
 	Selection reverseproxy.Selector
-	// resends is whether the proxy may send a request again that an upstream
-	// has had already, by the owner's lb_retry_match.
+	// mayResend is whether lb_retry_match allows the proxy to resend a request that an
+	// upstream may have received.
 	mayResend bool
-	// handsOn is whether the proxy may hand a request on to another after a response,
-	// by the owner's handle_response, as forward_auth does.
+	// hasHandleResponse is whether another proxy may follow after a response, because of
+	// handle_response, as in forward_auth.
 	hasHandleResponse bool
-	// offered is what the source handed out last; the policy takes from it.
+	// offered is what the source returned last; the policy selects from it.
 	offered *offer
-	// first is room for the first of these; most requests need no other.
+	// offerBuf holds the first offer, so that most requests need no allocation.
 	offerBuf offer
-	// repl is the replacer of the request, which stands deep in its context.
+	// repl caches the request's replacer, whose look-up in the context is slow.
 	repl *caddy.Replacer
-	// body is that of the request, for whoever watches it.
+	// body is the request body, if it is watched.
 	body body
 }
 
-// Fate is what happened to the request. An attempt before the last may have got
-// through, if it is one that is sent again after that.
+// Fate returns whether the request may have been processed. Requests that are resent may
+// have been, by an earlier attempt.
 func (rec *Record) Fate(r *http.Request, f failure.Failure) cause.Fate {
 	if rec.MaybeSent() && (rec.mayResend || r.Method == http.MethodGet) {
 		return cause.Unknown
@@ -51,8 +51,8 @@ func (rec *Record) Fate(r *http.Request, f failure.Failure) cause.Fate {
 	return f.Fate
 }
 
-// Of returns the record of r, which no_healthy_upstream has begun, or
-// whoever needs it first.
+// Of returns the record of r: that of no_healthy_upstream, or else one that the first
+// caller creates.
 func Of(r *http.Request) *Record {
 	if rec, ok := caddyhttp.GetVar(r.Context(), recordKey).(*Record); ok {
 		return rec
@@ -62,8 +62,8 @@ func Of(r *http.Request) *Record {
 	return rec
 }
 
-// offer is what the source hands out for one attempt: the best upstream, and sometimes
-// the second best. It is fresh for each, because reverse_proxy writes to what it is given.
+// offer is what the source returns for one attempt: the best upstream and maybe a second.
+// Each attempt has its own, because reverse_proxy writes to the upstreams it is given.
 type offer struct {
 	best    reverseproxy.Upstream
 	list    [2]*reverseproxy.Upstream
@@ -77,8 +77,8 @@ func (o *offer) len() int {
 	return 2
 }
 
-// Offer makes of the best upstream, and of the second best if there is one, what the
-// source hands out.
+// Offer converts the best upstream, and the second if there is one, to what the source
+// returns.
 func (rec *Record) Offer(best, second *pool.Member) []*reverseproxy.Upstream {
 	if best == nil {
 		rec.offered = nil
@@ -98,15 +98,14 @@ func (rec *Record) Offer(best, second *pool.Member) []*reverseproxy.Upstream {
 	return o.list[:o.len()]
 }
 
-// Offered reports whether upstreams is what was offered last, and not a list of which
-// that is only a part.
+// Offered reports whether upstreams is exactly the last offer, not a list that contains it.
 func (rec *Record) Offered(upstreams reverseproxy.UpstreamPool) bool {
 	return rec.offered != nil && len(upstreams) > 0 && len(upstreams) == rec.offered.len() && upstreams[0] == rec.offered.list[0]
 }
 
-// TakeOffered takes the first of the offered upstreams that reverse_proxy itself
-// has nothing against. If it is against both for failures of its own counting, the
-// pool knows better; its limits are kept.
+// TakeOffered selects the first of the offered upstreams that reverse_proxy considers
+// available. If core's own passive checks reject both, they are ignored, because the pool
+// knows better; core's limits are respected.
 func (rec *Record) TakeOffered(ctx context.Context, upstreams reverseproxy.UpstreamPool) *reverseproxy.Upstream {
 	i := slices.IndexFunc(upstreams, (*reverseproxy.Upstream).Available)
 	if i < 0 {
@@ -122,8 +121,8 @@ func (rec *Record) TakeOffered(ctx context.Context, upstreams reverseproxy.Upstr
 	return upstreams[i]
 }
 
-// Placeholders of reverse_proxy: the address of the upstream that it selected last,
-// and the status of the latest response it got from one.
+// Placeholders of reverse_proxy: the address of the upstream selected last, and the status
+// of the last upstream response.
 const (
 	HostPort   = "http.reverse_proxy.upstream.hostport"
 	statusCode = "http.reverse_proxy.status_code"
@@ -134,7 +133,7 @@ func Replacer(r *http.Request) *caddy.Replacer {
 	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 }
 
-// replacer returns the replacer of r, the request of the record.
+// replacer returns the replacer of r, the request of this record.
 func (rec *Record) replacer(r *http.Request) *caddy.Replacer {
 	if rec.repl == nil {
 		rec.repl = Replacer(r)
@@ -142,14 +141,14 @@ func (rec *Record) replacer(r *http.Request) *caddy.Replacer {
 	return rec.repl
 }
 
-// Client is the address of the client, as Caddy's trusted_proxies have it.
+// Client returns the client's address, as trusted_proxies determines it.
 func Client(r *http.Request) (netip.Addr, error) {
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	addr, err := netip.ParseAddr(address)
 	return addr.Unmap().WithZone(""), err
 }
 
-// Enter tells that p is to choose for r, which is in proxy.
+// Enter starts picking from p for r in proxy.
 func (rec *Record) Enter(r *http.Request, p *pool.Pool, proxy *reverseproxy.Handler) {
 	if rec.Sent() {
 		rec.RecordResponse(r)
@@ -160,9 +159,9 @@ func (rec *Record) Enter(r *http.Request, p *pool.Pool, proxy *reverseproxy.Hand
 	rec.replacer(r).Delete(statusCode)
 }
 
-// Settle gives the attempt under way its verdict: the status of the upstream's own
-// response, whatever a handler makes of it. If the proxy of another upstream has
-// come since, there is none. It reports whether there was a response at all.
+// RecordResponse records the status of the upstream's response, whatever a handler makes of
+// it, for the current attempt. If another upstream was selected since, by another proxy,
+// the status is not that attempt's. It reports whether there was a response at all.
 func (rec *Record) RecordResponse(r *http.Request) (answered bool) {
 	v, answered := rec.replacer(r).Get(statusCode)
 	switch status, _ := v.(int); {
@@ -175,20 +174,20 @@ func (rec *Record) RecordResponse(r *http.Request) (answered bool) {
 	return answered
 }
 
-// overtaken reports whether reverse_proxy has selected another upstream since.
+// anotherSelected reports whether reverse_proxy selected another upstream since.
 func (rec *Record) anotherSelected(r *http.Request) bool {
 	address, _ := rec.replacer(r).GetString(HostPort)
 	return !rec.SentTo(address)
 }
 
-// answeredWith reports whether the latest response of an upstream had this status.
+// answeredWith reports whether the last upstream response had this status.
 func (rec *Record) answeredWith(r *http.Request, status int) bool {
 	v, _ := rec.replacer(r).Get(statusCode)
 	return v == status
 }
 
-// AttemptFailed notes that an attempt failed: with a response that is not to be
-// passed on, or without any.
+// AttemptFailed records that an attempt failed, without a response or with one that is not
+// passed on.
 func (rec *Record) AttemptFailed(r *http.Request) {
 	innocent := rec.RecordResponse(r) || rec.ClientFault(r)
 	rec.replacer(r).Delete(statusCode)

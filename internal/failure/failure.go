@@ -1,5 +1,5 @@
-// Package failure tells the errors of Caddy's proxies from all others, and what
-// they mean for the client.
+// Package failure recognizes the errors of Caddy's proxies and says what they mean for the
+// client.
 package failure
 
 import (
@@ -14,23 +14,23 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/plain"
 )
 
-// StatusClientGone is what proxies log when the client left first.
+// StatusClientGone is the status that proxies log when the client left.
 const StatusClientGone = 499
 
-// Failure is a request that a proxy could not get a response for.
+// Failure is a request for which a proxy could not get a response.
 type Failure struct {
 	Cause  cause.Cause
 	Fate   cause.Fate
 	Status int
-	// Answered means that upstreams did respond, but with a status that the
-	// owner's lb_retry_match does not accept.
+	// Answered means that upstreams did respond, but with a status that is to be retried
+	// (lb_retry_match) or intercepted.
 	Answered bool
-	// Error is the error as it came, with its ID and its text for the log.
+	// Error is the original error, with its ID and its text for the log.
 	Error caddyhttp.HandlerError
 }
 
-// Of recognises a failure. Only reverse_proxy, and what is built on it, fails
-// like this; an error that an upstream's own response led to is none.
+// Of recognizes a failure: an error of reverse_proxy or of a handler built on it, unless a
+// response of the upstream led to it.
 func Of(err error) (f Failure, ok bool) {
 	var i interceptedError
 	if errors.As(err, &i) && errors.As(err, &f.Error) {
@@ -41,7 +41,7 @@ func Of(err error) (f Failure, ok bool) {
 		return f, false
 	}
 	f.Status = f.Error.StatusCode
-	// Core exports no type for this error, nor any other sign of it.
+	// Core exports no type for this error, so the text is the only sign.
 	if f.Error.Err != nil && strings.HasPrefix(f.Error.Err.Error(), "upstream response matched retry_match") {
 		f.Answered, f.Cause, f.Fate = true, cause.DestinationUnavailable, cause.Unknown
 		return f, true
@@ -64,7 +64,7 @@ func Of(err error) (f Failure, ok bool) {
 	return f, true
 }
 
-// interceptedError is a response that the owner wants replaced.
+// interceptedError stands for a response that is to be replaced.
 type interceptedError struct {
 	status int
 	fate   cause.Fate
@@ -74,18 +74,18 @@ func (e interceptedError) Error() string {
 	return fmt.Sprintf("upstream answered with status %d, which is intercepted", e.status)
 }
 
-// Intercepted is a response that is kept from the client, as a failure of the proxy.
+// Intercepted returns an intercepted response as a failure of the proxy.
 func Intercepted(status int, fate cause.Fate) Failure {
 	f, _ := Of(caddyhttp.Error(status, interceptedError{status, fate}))
 	return f
 }
 
-// ClientGone reports whether the client left, so that nobody is to be answered
-// and no upstream is to blame.
+// ClientGone reports whether the client left: then nobody needs an answer and no upstream
+// is to blame.
 func (f Failure) ClientGone() bool { return f.Cause == cause.ClientGone }
 
-// Text is the error in words, on one line and bounded: an upstream may have chosen most
-// of them.
+// Text returns the error's text on one line and with bounded length, because an upstream
+// may have chosen most of it.
 func (f Failure) Text() string {
 	const most = 1000 // characters
 	if f.Error.Err == nil {
@@ -94,13 +94,14 @@ func (f Failure) Text() string {
 	return plain.Short(f.Error.Err.Error(), ' ', most)
 }
 
-// After reports whether, if the upstream did answer, this is the error of a handler
-// that dealt with its response: reverse_proxy makes it look like its own.
+// FromResponseHandler reports whether, given that the upstream answered, this is the error
+// of a handler that processed its response: reverse_proxy makes it look like its own.
 func (f Failure) FromResponseHandler() bool {
 	return f.Cause == cause.ProxyInternalError && !f.Answered
 }
 
-// Blame is what the upstream that was tried last is to blame for; empty if nothing.
+// Blame returns the failure of the upstream that was tried last; empty if it is not to
+// blame.
 func (f Failure) Blame() cause.Cause {
 	if f.Answered {
 		return ""

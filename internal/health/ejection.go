@@ -6,15 +6,14 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// maxEjection is the longest that an upstream is ejected for (Envoy's and gRPC's
-// max_ejection_time).
+// maxEjection is the longest ejection (max_ejection_time in Envoy and gRPC).
 const maxEjection = 5 * time.Minute
 
-// Eject takes a healthy upstream out because its requests fail, and reports
-// whether it did. Each ejection lasts twice as long as the one before, up to
-// maxEjection; for each Policy.Ejection that it stayed well in between, one of
-// them is forgotten. Random, from 0 to 1, spreads the ends by half: upstreams
-// that were ejected together do not come back together.
+// Eject ejects a healthy upstream because its requests fail, and reports whether it did.
+// Each ejection lasts twice as long as the one before, up to maxEjection; for each
+// Policy.Ejection that it stayed healthy in between, one of them is forgotten. random, from
+// 0 to 1, jitters the end by 50 %, so that upstreams ejected together do not come back
+// together.
 //
 // When the time is over, the next passed check brings it back.
 func (s *State) Eject(p Policy, now time.Time, c cause.Cause, detail string, random float64) bool {
@@ -28,7 +27,7 @@ func (s *State) Eject(p Policy, now time.Time, c cause.Cause, detail string, ran
 	return true
 }
 
-// ejectionTime is how long an ejection lasts after n others, before jitter.
+// ejectionTime returns how long an ejection lasts after n others, before jitter.
 func ejectionTime(p Policy, n int) time.Duration {
 	d := p.Ejection
 	for range n {
@@ -40,9 +39,9 @@ func ejectionTime(p Policy, n int) time.Duration {
 	return min(d, maxEjection)
 }
 
-// MayEject reports whether one more upstream may be ejected, of usable ones of
-// which some are ejected already, where share is the part that may be. At least
-// one may go, so that small pools are protected, too; the last never does.
+// MayEject reports whether one more upstream may be ejected, given how many are usable, how
+// many of these are ejected, and which share may be. At least one may be ejected, so that
+// small pools are protected too; the last one never.
 func MayEject(usable, ejected int, share float64) bool {
 	return usable-ejected > 1 && ejected < max(1, int(share*float64(usable)))
 }

@@ -14,10 +14,9 @@ type Result struct {
 	Duration time.Duration
 	// Cause is why the check failed; empty when it passed.
 	Cause cause.Cause
-	// Decisive means that one such failure is proof enough: no threshold
-	// is waited for.
+	// Decisive means that this failure alone is enough, whatever the threshold.
 	Decisive bool
-	// Detail is the failure in the system's own words, for owners only.
+	// Detail is the system's own error text, for operators only.
 	Detail string
 }
 

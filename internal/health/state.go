@@ -1,6 +1,5 @@
-// Package health decides whether an upstream is healthy from the results of
-// its checks. It has no clock, no network and no lock: time comes in as an
-// argument, and callers guard a State themselves.
+// Package health decides whether an upstream is healthy from the results of its checks. It
+// has no clock, I/O or lock: the time is an argument, and callers guard a State themselves.
 package health
 
 import (
@@ -9,32 +8,31 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// Status is what is believed of an upstream.
+// Status is the status of an upstream.
 type Status uint8
 
 const (
-	// Checking is the status before any check has ended.
+	// Checking is the status before the first check has ended.
 	Checking Status = iota
-	// Healthy upstreams may be given requests.
+	// Healthy upstreams may get requests.
 	Healthy
-	// Unhealthy ones failed too many checks in a row, or one decisive one.
+	// Unhealthy upstreams failed too many checks in a row, or one decisively.
 	Unhealthy
-	// Ejected ones pass their checks, but failed too many requests in a row.
+	// Ejected upstreams pass their checks, but failed too many requests in a row.
 	Ejected
 )
 
-// String returns the word that the admin API uses.
+// String returns the status as the admin API shows it.
 func (s Status) String() string {
 	return [...]string{"checking", "healthy", "unhealthy", "ejected"}[s]
 }
 
-// Policy says how many results in a row change the status of an upstream, and
-// how long to wait between two checks.
+// Policy says how many results in a row change the status, and how often to check.
 type Policy struct {
-	// Fails and Passes are strictly in a row; an opposite result starts over.
+	// Fails and Passes count results strictly in a row; an opposite result starts over.
 	Fails, Passes int
-	// Interval applies to a healthy upstream, DownInterval to an unhealthy
-	// one, EdgeInterval to both while a change is pending.
+	// Interval applies while healthy, DownInterval while unhealthy, EdgeInterval instead of
+	// both while a change is pending.
 	Interval, EdgeInterval, DownInterval time.Duration
 	// Ejection is how long the first ejection lasts; it doubles with each
 	// further one, up to maxEjection.
@@ -44,7 +42,7 @@ type Policy struct {
 // HistorySize is how many of the latest results a State remembers.
 const HistorySize = 64
 
-// State is the health of one upstream. Its zero value is being checked.
+// State is the health of one upstream. Its zero value has the status Checking.
 type State struct {
 	status  Status
 	since   time.Time
@@ -56,16 +54,15 @@ type State struct {
 	everUp  bool
 	history history
 
-	// until is when an ejection ends, and ejections how many there were
-	// lately.
+	// until is when the ejection ends; ejections is the number of recent ones.
 	until     time.Time
 	ejections int
 }
 
-// Observe takes in the result of one check and reports whether the status
-// changed. The first result ever decides alone, so that neither a start nor a
-// newly found upstream waits for a threshold. With urgent set, one passed check
-// is enough to be healthy: nothing is lost by trying when nothing else is left.
+// Observe records the result of a check and reports whether the status changed. The first
+// result decides alone, so that neither a start nor a new upstream has to reach a
+// threshold. With urgent set, one passed check is enough to be healthy: nothing is lost by
+// trying when nothing else is left.
 func (s *State) Observe(p Policy, now time.Time, r Result, urgent bool) bool {
 	s.last = r
 	s.history.add(r.Passed())
@@ -88,7 +85,7 @@ func (s *State) Observe(p Policy, now time.Time, r Result, urgent bool) bool {
 	return true
 }
 
-// next is the status that follows from the streaks and the latest result.
+// next returns the status that follows from the streaks and the latest result.
 func (s *State) next(p Policy, now time.Time, r Result, urgent bool) Status {
 	first := s.status == Checking
 	switch {
@@ -105,13 +102,13 @@ func (s *State) next(p Policy, now time.Time, r Result, urgent bool) Status {
 	return s.status
 }
 
-// Delay is how long to wait before the next check, before jitter.
+// Delay returns the time until the next check, before jitter.
 func (s *State) Delay(p Policy, now time.Time) time.Duration {
 	switch {
 	case s.status == Checking:
 		return 0
 	case s.status == Ejected:
-		// The check that ends the ejection comes in time.
+		// A check must not come long after the ejection ends.
 		return max(min(s.until.Sub(now), p.Interval), time.Millisecond)
 	case s.status == Healthy && s.fails > 0, s.status == Unhealthy && s.passes > 0:
 		return p.EdgeInterval
@@ -121,30 +118,30 @@ func (s *State) Delay(p Policy, now time.Time) time.Duration {
 	return p.Interval
 }
 
-// Status is what is believed now.
+// Status returns the current status.
 func (s *State) Status() Status { return s.status }
 
-// Since is when the status last changed; zero while it never did.
+// Since returns when the status last changed; zero if it never did.
 func (s *State) Since() time.Time { return s.since }
 
-// Failure is why the upstream is unhealthy: the cause and, for owners only, the
-// system's own words. Both are empty while it is healthy.
+// Failure returns why the upstream is not healthy: the cause and, for operators only, the
+// system's own error text. Both are empty while it is healthy.
 func (s *State) Failure() (cause.Cause, string) { return s.cause, s.detail }
 
-// Last is the latest result; its At is zero while there was none.
+// Last returns the latest result; its At is zero if there is none.
 func (s *State) Last() Result { return s.last }
 
-// Streaks are the passed and failed checks in a row; one of them is zero.
+// Streaks returns the passed and failed checks in a row; one of them is zero.
 func (s *State) Streaks() (passes, fails int) { return s.passes, s.fails }
 
-// EverUp reports whether the upstream has ever been healthy. An outage that
-// nobody saw begin may be a long one.
+// EverUp reports whether the upstream was ever healthy. If not, the outage may have begun
+// long before.
 func (s *State) EverUp() bool { return s.everUp }
 
-// History is the latest results, oldest first, as a string of P and F.
+// History returns the latest results, oldest first, as P (passed) and F (failed).
 func (s *State) History() string { return s.history.String() }
 
-// history is a ring of the latest results, a bit each, the newest lowest.
+// history is a ring of the latest results, one bit each, the newest in the lowest bit.
 type history struct {
 	bits uint64
 	size int

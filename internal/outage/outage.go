@@ -1,7 +1,6 @@
-// Package outage keeps the log of outages short: each is told at once, and
-// then summed up. All clients that meet the same outage are given the same
-// reference, so that whichever one they quote is found in the log. And it says when
-// they should come back.
+// Package outage keeps the log of outages short: each is logged at once, then summarised.
+// All clients that hit the same outage get the same reference, which is in the log. It also
+// estimates when clients should come back.
 package outage
 
 import (
@@ -11,50 +10,49 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// window is how long after a line further requests are only counted.
+// window is how long after a log line further failures are only counted.
 const window = time.Minute
 
-// Key tells outages apart.
+// Key identifies an outage.
 type Key struct {
-	// Pool is the name of the pool that had nobody to answer; empty where the
-	// proxy has none.
+	// Pool is the name of the pool; empty if the proxy has none.
 	Pool  string
 	Cause cause.Cause
-	// Down is when the pool went down; zero where it did not.
+	// Down is when the pool went down; zero if it did not.
 	Down time.Time
-	// Planned is whether the owner has closed the pool: nothing is wrong then.
+	// Planned is whether the pool is in maintenance, so nothing is wrong.
 	Planned bool
 }
 
-// Outage is one outage, as far as one handler saw it.
+// Outage is one outage as one handler sees it.
 type Outage struct {
 	Key
-	// Reference is what the first client was given, and with it all others.
+	// Reference is the reference of the first client, given to all others too.
 	Reference string
 	// Since is when the first request failed.
 	Since time.Time
-	// Latest is when the latest one did.
+	// Latest is when the latest request failed.
 	Latest time.Time
-	// Suppressed is the number of failed requests since the latest line.
+	// Suppressed is the number of failed requests since the last log line.
 	Suppressed int
 
 	timer *time.Timer
 }
 
-// Log collects the failed requests of one handler.
+// Log tracks the failed requests of one handler.
 type Log struct {
-	// Summarise is told of the requests that were only counted: once a window
-	// while an outage goes on, and at its end.
+	// Summarise gets the outage after each window in which requests were only counted, and
+	// at its end. nil: nothing is logged.
 	Summarise func(Outage)
 
-	// mu guards what follows.
+	// mu guards the fields below.
 	mu     sync.Mutex
 	open   map[Key]*Outage
 	closed bool
 }
 
-// Failed notes a failed request whose own reference would be ref. It returns the
-// outage it belongs to, and whether it is the first, so to be logged now.
+// Failed records a failed request, whose own reference would be ref. It returns its outage,
+// and whether it is the first request of it, which must be logged now.
 func (l *Log) Failed(k Key, ref string, now time.Time) (o Outage, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,7 +72,7 @@ func (l *Log) Failed(k Key, ref string, now time.Time) (o Outage, first bool) {
 	return *opened, true
 }
 
-// Since is when the outage k began; now, if there is none.
+// Since returns when the outage k began, or now if there is none.
 func (l *Log) Since(k Key, now time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,8 +82,8 @@ func (l *Log) Since(k Key, now time.Time) time.Time {
 	return now
 }
 
-// sumUp ends a window: with a summary, and another window, if there was anything
-// to count; otherwise the outage is over.
+// endWindow ends a window. If requests failed in it, it is summarised and another window
+// starts; otherwise the outage is over.
 func (l *Log) endWindow(k Key) {
 	l.mu.Lock()
 	o := l.open[k]
@@ -104,7 +102,7 @@ func (l *Log) endWindow(k Key) {
 	l.summarise(summary)
 }
 
-// Close sums up what is still open. What fails later is logged line by line.
+// Close summarises the outages that are still open. Later failures are logged one by one.
 func (l *Log) Close() {
 	l.mu.Lock()
 	open := l.open

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// PollAfter is in how many seconds a page should ask again, in an outage of this age:
-// soon, because an answer costs next to nothing and somebody waits for it; after hours
-// more slowly, and so that all who wait together ask at most 500 times a second.
+// PollAfter returns in how many seconds a page should poll again in an outage of this age.
+// It starts short, because a poll costs next to nothing and somebody is waiting, and grows
+// over hours, and with the number of waiting pages, so that they poll at most 500 times a
+// second in total.
 func PollAfter(age time.Duration, waiting int) int {
 	const (
 		fraction, soon   = 4, 5 * time.Second
@@ -18,12 +19,12 @@ func PollAfter(age time.Duration, waiting int) int {
 	return Seconds(min(after, seldom))
 }
 
-// longest is the most that clients are told to wait, unless the end is known.
+// longest is the longest that clients are told to wait, unless the end is known.
 const longest = time.Minute
 
-// Estimate is how long clients should wait before they try again: until the next
-// check at least, and else about as long as earlier outages of at least this age
-// went on; without any, half as long again as this one lasted.
+// Estimate returns how long clients should wait before they try again: until the next check
+// at least, otherwise until the median of the earlier outages that were longer than this
+// one; without any, half as long as this one has lasted.
 func Estimate(age time.Duration, earlier []time.Duration, nextCheck time.Duration) time.Duration {
 	rest := age / 2
 	var longer []time.Duration
@@ -39,8 +40,8 @@ func Estimate(age time.Duration, earlier []time.Duration, nextCheck time.Duratio
 	return min(max(rest, nextCheck), longest)
 }
 
-// IsLong reports whether an outage of this age is longer than others: no restart
-// takes that long.
+// IsLong reports whether an outage of this age is longer than earlier ones, and than any
+// restart takes.
 func IsLong(age time.Duration, earlier []time.Duration) bool {
 	usual := 2 * time.Minute
 	for _, lasted := range earlier {
@@ -49,9 +50,8 @@ func IsLong(age time.Duration, earlier []time.Duration) bool {
 	return age > usual
 }
 
-// Seconds rounds a duration up to whole seconds, at least one, because headers
-// know no smaller unit and 0 would mean at once; and at most a year, because the
-// longest durations would overflow, and mean at once, too.
+// Seconds rounds d up to whole seconds, for headers. It returns at least 1, because 0 would
+// mean immediately, and at most a year, so that the longest durations do not overflow.
 func Seconds(d time.Duration) int {
 	const year = 365 * 24 * time.Hour
 	return max(1, int((min(d, year)+time.Second-1)/time.Second))
