@@ -1,4 +1,4 @@
-// Package badserver has servers that misbehave, for tests.
+// Package badserver provides misbehaving servers for tests.
 package badserver
 
 import (
@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// Listen starts a server that hands each connection to f, which need not close it,
-// until the test ends. It returns its address.
+// Listen starts a server that passes each connection to f, and closes it afterwards, until
+// the test ends. It returns its address.
 func Listen(t testing.TB, f func(net.Conn)) string {
 	t.Helper()
 	return ListenAt(t, "tcp", "127.0.0.1:0", f)
 }
 
-// ListenAt is the same at an address.
+// ListenAt is Listen at a given address.
 func ListenAt(t testing.TB, network, address string, f func(net.Conn)) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), network, address)
@@ -40,8 +40,8 @@ func ListenAt(t testing.TB, network, address string, f func(net.Conn)) string {
 	return listener.Addr().String()
 }
 
-// Nobody is an address on which nothing listens. Its port is none that the system hands
-// out, so that nothing will.
+// Nobody returns an address on which nothing listens. Its port is outside of the range that
+// the system assigns, so that nothing will.
 func Nobody(t testing.TB) string {
 	t.Helper()
 	for range 100 {
@@ -55,19 +55,19 @@ func Nobody(t testing.TB) string {
 	return ""
 }
 
-// Hang takes what comes, and says nothing.
+// Hang reads everything and never answers.
 func Hang(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
-// HangUp closes the connection when a request has come.
+// HangUp closes the connection when it gets a request.
 func HangUp(c net.Conn) { _, _ = c.Read(make([]byte, 4096)) }
 
-// Reset breaks the connection off when a request has come.
+// Reset resets the connection when it gets a request.
 func Reset(c net.Conn) {
 	HangUp(c)
 	_ = c.(*net.TCPConn).SetLinger(0)
 }
 
-// Answer answers a request, whatever it is, and closes the connection.
+// Answer sends a fixed answer to any request and closes the connection.
 func Answer(s string) func(net.Conn) {
 	return func(c net.Conn) {
 		HangUp(c)
@@ -75,7 +75,7 @@ func Answer(s string) func(net.Conn) {
 	}
 }
 
-// SpeakFirst does not wait for a request, as servers of mail and SSH do not.
+// SpeakFirst sends without waiting for a request, as mail and SSH servers do.
 func SpeakFirst(s string) func(net.Conn) {
 	return func(c net.Conn) {
 		_, _ = io.WriteString(c, s)
@@ -83,7 +83,7 @@ func SpeakFirst(s string) func(net.Conn) {
 	}
 }
 
-// Endless begins an answer and never comes to its end.
+// Endless starts an answer and never ends it.
 func Endless(begin, more string) func(net.Conn) {
 	return func(c net.Conn) {
 		Answer(begin)(c)

@@ -14,13 +14,12 @@ import (
 	"strings"
 )
 
-// Of classifies an error of dialing, or of an [http.RoundTripper], or of
-// reading the body of its response. It is empty for a nil error.
+// Of classifies an error of dialing, of an [http.RoundTripper], or of reading the body of
+// its response. It returns "" for a nil error.
 //
-// Types decide first. Only what they leave open is decided by text, because
-// the reverse proxy hides every error of dialing behind a type that cannot be
-// unwrapped. In doubt, the answer is a cause whose fate is [Unknown]: nobody
-// may be told that a request was not sent when it was.
+// Types decide first, and text only what they leave open: the reverse proxy hides every
+// dial error behind a type that cannot be unwrapped. If in doubt, the result is a cause
+// whose fate is [Unknown]: nobody may be told that a request was not sent when it was.
 func Of(err error) Cause {
 	if err == nil {
 		return ""
@@ -36,9 +35,9 @@ func Of(err error) Cause {
 	return c
 }
 
-// Decisive reports whether one such error is proof that the upstream is out:
-// nothing listens there, its name does not exist, or its certificate is bad.
-// A name server in trouble proves nothing about the upstream.
+// Decisive reports whether this error alone proves that the upstream is down: nothing
+// listens there, its name does not exist, or its certificate is invalid. A failing name
+// server proves nothing about the upstream.
 func Decisive(err error) bool {
 	switch Of(err) {
 	case ConnectionRefused, TLSCertificateError:
@@ -76,7 +75,7 @@ func byType(err error, text string) Cause {
 	return ofOpenConnection(err)
 }
 
-// innermost is the operation closest to the failure: a connection through a
+// innermost returns the operation closest to the failure, because a connection through a
 // forward proxy nests them. It is the zero value if there is none.
 func innermost(err error) net.OpError {
 	var op net.OpError
@@ -108,8 +107,8 @@ func ofTLS(err error, op net.OpError, text string) Cause {
 	}
 }
 
-// isCertificate knows the bare x509 errors, too: a custom verification hook
-// returns them without the wrapper of crypto/tls.
+// isCertificate also recognizes bare x509 errors: a custom verification hook returns them
+// without the wrapper of crypto/tls.
 func isCertificate(err error) bool {
 	return is[*tls.CertificateVerificationError](err) ||
 		is[x509.UnknownAuthorityError](err) ||
@@ -126,8 +125,8 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// timedOut looks behind wrappers that implement net.Error but cannot see
-// that what they wrap did time out.
+// timedOut looks behind wrappers that implement net.Error but do not see that the error
+// they wrap is a timeout.
 func timedOut(err error) bool {
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		return true
@@ -144,9 +143,9 @@ func timedOut(err error) bool {
 	}
 }
 
-// ofTimeout tells the phases apart. A handshake that takes too long is a
-// connection_timeout, not a tls_protocol_error: RFC 9209 means by it that the
-// attempt to open a connection timed out, and nobody violated TLS.
+// ofTimeout tells the phases apart. A TLS handshake that takes too long is a
+// connection_timeout, not a tls_protocol_error: RFC 9209 defines it as a timeout of the
+// attempt to open a connection, and nobody violated TLS.
 func ofTimeout(err error, op net.OpError, text string) Cause {
 	if connecting(op) {
 		return ConnectionTimeout
@@ -162,7 +161,7 @@ func ofTimeout(err error, op net.OpError, text string) Cause {
 	return ConnectionReadTimeout
 }
 
-// ofConversation is for the errors of connections that stood.
+// ofOpenConnection classifies errors of a connection that was open.
 func ofOpenConnection(err error) Cause {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// What Winsock really reports. The constants of the same meaning in syscall
-// are made up on Windows, and no system call returns them there. On other
-// systems no error number is as high as these.
+// The error numbers that Winsock reports. The constants of the same meaning in syscall are
+// invented on Windows, and no system call returns them there. On other systems no error
+// number is this high.
 const (
 	wsaNetDown     syscall.Errno = 10050
 	wsaNetUnreach  syscall.Errno = 10051
@@ -33,17 +33,16 @@ func ofErrno(err error, op net.OpError) Cause {
 	}
 }
 
-// connecting reports whether op opens a connection, maybe through a forward
-// proxy.
+// connecting reports whether op opens a connection, possibly through a forward proxy.
 func connecting(op net.OpError) bool {
 	return op.Op == "dial" || op.Op == "proxyconnect" || strings.HasPrefix(op.Op, "socks")
 }
 
-// established reports whether op uses a connection that stood.
+// established reports whether op uses an open connection.
 func established(op net.OpError) bool { return op.Op == "read" || op.Op == "write" }
 
-// brokenBy is the cause when a connection breaks that stood. A route that is
-// lost meanwhile is such a break: the request may have arrived before.
+// brokenBy returns the cause when an open connection fails. Losing the route then counts as
+// termination, because the request may have arrived before.
 func brokenBy(errno syscall.Errno) Cause {
 	switch errno {
 	case syscall.ETIMEDOUT, wsaTimedOut:
@@ -53,21 +52,21 @@ func brokenBy(errno syscall.Errno) Cause {
 	}
 }
 
-// preventedBy is the cause when no connection comes about. The numbers that
-// it does not know, too many open files among them, are the proxy's own.
+// preventedBy returns the cause when a connection cannot be opened. Other numbers, such as
+// too many open files, are the proxy's own failures.
 func preventedBy(errno syscall.Errno, op net.OpError) Cause {
 	switch errno {
 	case syscall.ECONNREFUSED, wsaConnRefused:
 		return ConnectionRefused
 	case syscall.ENOENT, syscall.ENOTDIR, syscall.ENOTSOCK, syscall.EPROTOTYPE:
-		// The socket's file is missing or is no such socket. Elsewhere, these
-		// numbers are about other files, such as that of a certificate.
+		// The socket file is missing or is not such a socket. For other operations, these
+		// numbers are about other files, such as a certificate.
 		if connecting(op) && strings.HasPrefix(op.Net, "unix") {
 			return ConnectionRefused
 		}
 		return ""
 	case syscall.EAGAIN:
-		// A Unix socket says so when its queue is full, where TCP would wait.
+		// A Unix socket returns this when its backlog is full, where TCP would wait.
 		if connecting(op) {
 			return ConnectionTimeout
 		}

@@ -2,7 +2,7 @@ package cause
 
 import "net/http"
 
-// All lists every cause, in the order of their declaration.
+// All returns every cause, in order of declaration.
 func All() []Cause {
 	return []Cause{
 		DestinationUnavailable, ConnectionLimitReached, ConnectionRefused, ConnectionTimeout,
@@ -12,8 +12,8 @@ func All() []Cause {
 	}
 }
 
-// OfRequests reports whether requests can fail for this cause and be answered,
-// and not only checks.
+// OfRequests reports whether a request, not only a check, can fail for this cause and be
+// answered.
 func (c Cause) OfRequests() bool {
 	switch c {
 	case UnexpectedStatus, UnexpectedBody, ClientGone:
@@ -23,7 +23,7 @@ func (c Cause) OfRequests() bool {
 	}
 }
 
-// Status is the HTTP status that tells a client of this cause.
+// Status returns the HTTP status for the client.
 func (c Cause) Status() int {
 	switch c {
 	case DestinationUnavailable, ConnectionLimitReached:
@@ -35,8 +35,8 @@ func (c Cause) Status() int {
 	}
 }
 
-// Fate says whether the request of the client may have been processed. It is
-// NotSent only for what can happen no later than the handshake.
+// Fate returns whether the client's request may have been processed. It is NotSent only for
+// failures that happen no later than the handshake.
 func (c Cause) Fate() Fate {
 	switch c {
 	case DestinationUnavailable, ConnectionLimitReached,
@@ -48,9 +48,9 @@ func (c Cause) Fate() Fate {
 	}
 }
 
-// Hard reports whether the upstream cannot be used at all: there is no
-// connection to be had, or the app's own check said no. What is not hard is
-// soft: slow or faulty, but maybe better than nothing.
+// Hard reports whether the upstream cannot be used at all: it accepts no connection, or it
+// fails its own check. Other causes are soft: the upstream is slow or faulty, but may be
+// better than none.
 func (c Cause) Hard() bool {
 	switch c {
 	case DNSError, DNSTimeout, DestinationIPUnroutable, ConnectionRefused, ConnectionTimeout,
@@ -62,11 +62,10 @@ func (c Cause) Hard() bool {
 	}
 }
 
-// Advice tells the owner in plain words what to look at. It is empty for what
-// is no cause.
+// Advice tells the owner what to look at; empty for an unknown cause.
 func (c Cause) Advice() string { return advice[c] }
 
-// advice is never written to.
+// advice is read-only.
 var advice = map[Cause]string{
 	DestinationUnavailable:  "No upstream is usable right now. See what is wrong with each of them.",
 	ConnectionLimitReached:  "Every upstream is busy with as many requests as it may get. Add upstreams, or raise max_requests.",

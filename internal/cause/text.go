@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// maxText is how much of an error's text is looked at, in bytes. What matters
-// stands at its beginning; a remote party may have made the rest.
+// maxText is how much of an error's text is examined, in bytes. What matters comes first; a
+// remote party may have written the rest.
 const maxText = 4 << 10
 
-// hint is a cause that is known by fragments of an error's text. All of them
-// must be there; the second may be empty.
+// hint is a cause recognized by fragments of an error's text, which must all occur; the
+// second may be empty.
 type hint struct {
 	first, second string
 	cause         Cause
 }
 
-// hints are tried in order. They are for errors that have no type of their
-// own or hide it; each fragment is what Go, Windows or Caddy's transports write.
+// hints are tried in order. They are for errors that have no type of their own or hide it;
+// each fragment is written by Go, Windows or Caddy's transports.
 var hints = [...]hint{
 	{"no upstreams available", "", DestinationUnavailable},
 
@@ -31,7 +31,7 @@ var hints = [...]hint{
 	{"no such host", "", DNSError},
 	{"no suitable address", "", DNSError},
 
-	// Connections that stood, whatever the operating system adds.
+	// Connections that were open, whatever the operating system adds.
 	{"read tcp ", "timeout", ConnectionReadTimeout},
 	{"read unix ", "timeout", ConnectionReadTimeout},
 	{"write tcp ", "timeout", ConnectionReadTimeout},
@@ -41,7 +41,7 @@ var hints = [...]hint{
 	{"write tcp ", "", ConnectionTerminated},
 	{"write unix ", "", ConnectionTerminated},
 
-	// Connections that did not come about.
+	// Connections that could not be opened.
 	{"connection refused", "", ConnectionRefused},
 	{"actively refused it", "", ConnectionRefused},
 	{"dial unix", "no such file or directory", ConnectionRefused},
@@ -60,7 +60,7 @@ var hints = [...]hint{
 	{"dial ", "deadline exceeded", ConnectionTimeout},
 	{"handshake", "timeout", ConnectionTimeout}, // TLS, QUIC
 
-	// TLS. See afterHandshake, too.
+	// TLS. See also afterHandshake.
 	{"failed to verify certificate", "", TLSCertificateError},
 	{"x509: ", "", TLSCertificateError},
 	{"remote error: tls: ", "", TLSAlertReceived},
@@ -71,7 +71,7 @@ var hints = [...]hint{
 	{"could not negotiate protocol mutually", "", TLSProtocolError},
 	{"tls: ", "", TLSProtocolError},
 
-	// HTTP, waiting.
+	// HTTP, timed out.
 	{"timeout awaiting response headers", "", HTTPResponseTimeout},
 	{"while reading body", "", ConnectionReadTimeout},
 	{"exceeded while awaiting headers", "", HTTPResponseTimeout},
@@ -79,8 +79,8 @@ var hints = [...]hint{
 	{"no recent network activity", "", ConnectionReadTimeout},
 	{"i/o timeout", "", ConnectionReadTimeout},
 
-	// HTTP, broken off by the other side: a stream error without this note
-	// is what we found fault with.
+	// HTTP, aborted by the server: a stream error without this note was detected on our
+	// side.
 	{"received from peer", "", ConnectionTerminated},
 	{"GOAWAY", "", ConnectionTerminated},
 	{"client conn", "", ConnectionTerminated}, // http2: client conn is closed, client connection lost
@@ -95,7 +95,7 @@ var hints = [...]hint{
 	{"(remote)", "", ConnectionTerminated}, // QUIC and HTTP/3
 	{"EOF", "", ConnectionTerminated},
 
-	// HTTP, not understood. The length of a header is named by both versions.
+	// HTTP, not understood. Both versions name the length of a header.
 	{"stream error: ", "", HTTPProtocolError},
 	{"connection error: ", "", HTTPProtocolError},
 	{"http2: frame too large", "", HTTPProtocolError},
@@ -115,19 +115,18 @@ var hints = [...]hint{
 	{"fcgi: ", "", HTTPProtocolError},
 	{"H3_", "", HTTPProtocolError},
 
-	// What speaks first, such as a mail or SSH server, is found here because
-	// Go formats the error that it does not have.
+	// Servers that speak first, such as mail or SSH: Go formats a nil error here.
 	{"readLoopPeekFailLocked: %!w(<nil>)", "", HTTPProtocolError},
 
-	// How the transport says that a connection broke, for any other reason.
+	// The transport's text for a connection that broke for any other reason.
 	{"failed to read from server", "", ConnectionTerminated},
 	{"connection broken", "", ConnectionTerminated},
 }
 
 // byText is the cause that the text of an error names, or empty.
 func byText(text string) Cause {
-	// Only at the end, where Go puts it: whoever could smuggle it in elsewhere
-	// would turn a failure into a client that left.
+	// Only at the end, where Go puts it: otherwise a remote party could include it and turn
+	// its failure into a client that left.
 	if strings.HasSuffix(text, "operation was canceled") || strings.HasSuffix(text, "context canceled") ||
 		strings.HasPrefix(text, "net/http: request canceled") {
 		return ClientGone
@@ -140,27 +139,26 @@ func byText(text string) Cause {
 	return ""
 }
 
-// lateSigns are in the text of failures of TLS that may come when a request was
-// already sent: the transport says that it was reading or writing HTTP, or a
-// record was damaged, which is nothing that a handshake fails at.
+// afterHandshakeHints occur in TLS failures that may come after a request was sent: the
+// transport was reading or writing HTTP, or a record was damaged, which does not happen in
+// a handshake.
 var afterHandshakeHints = [...]string{
 	"failed to read from server", "connection broken", "write error: ",
 	"bad record MAC", "record overflow", "oversized record", "received record with version",
 	"unexpected message", "decryption failed", "error decrypting", "error decoding", "user canceled",
 }
 
-// afterHandshake reports whether a failure of TLS may have come after the
-// handshake. What is about certificates never counts: with TLS 1.3, a server
-// rejects that of the client when the client already reads, but it has
-// processed nothing then either.
+// afterHandshake reports whether a TLS failure may have come after the handshake. Failures
+// about certificates never count: with TLS 1.3 a server rejects the client's certificate
+// when the client is already reading, but it has processed nothing by then.
 func afterHandshake(text string) bool {
 	return !strings.Contains(text, "certificate") &&
 		slices.ContainsFunc(afterHandshakeHints[:], func(sign string) bool { return strings.Contains(text, sign) })
 }
 
-// unquoted is text without what is in double quotes, what a QUIC peer wrote, and
-// what is said to be malformed: others choose these words, and they must not
-// choose the cause.
+// unquoted returns text without double-quoted parts, a QUIC peer's message, and the value
+// of anything malformed: others choose these words, and must not be able to choose the
+// cause.
 func unquoted(text string) string {
 	text = text[:min(len(text), maxText)]
 	for _, mark := range [...]string{"(remote)", "malformed "} {
@@ -178,7 +176,7 @@ func unquoted(text string) string {
 		case text[i] == '"':
 			quoted = !quoted
 		case quoted && text[i] == '\\':
-			i++ // what is escaped does not end the quote
+			i++ // an escaped quote does not end the quoted part
 		case !quoted:
 			b.WriteByte(text[i])
 		}

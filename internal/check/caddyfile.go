@@ -10,7 +10,7 @@ import (
 
 type tokens = caddyfile.Dispenser
 
-// Options are the options of a Spec in a Caddyfile.
+// Options returns the Caddyfile options of a Spec.
 func Options() option.Block[Spec] {
 	return option.Block[Spec]{
 		"health_type":             func(s *Spec, d *tokens) error { return option.Word(d, &s.HealthType) },

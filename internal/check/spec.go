@@ -1,6 +1,5 @@
-// Package check says how an upstream is checked: what the config says of it, the
-// rules for that, and the check that comes of it, made through the transport of
-// the proxy.
+// Package check turns the health_* options into a check: the options, their validation, and
+// the check itself, which goes through the proxy's transport.
 package check
 
 import (
@@ -37,77 +36,75 @@ const (
 
 // Spec is how the upstreams of a pool are checked.
 type Spec struct {
-	// What a check is: "tcp" (a connection can be opened), "http" (a request is
-	// answered as expected) or "grpc" (the standard health service says
-	// SERVING). Default: http with health_uri, else tcp.
+	// The kind of check: "tcp" (a connection can be opened), "http" (a request gets the
+	// expected answer) or "grpc" (the standard health service says SERVING). Default: http
+	// with health_uri, otherwise tcp.
 	HealthType string `json:"health_type,omitempty"`
 
-	// The path and query of the request of an http check, such as "/healthz".
-	// Default: "/".
+	// The path and query of an http check, such as "/healthz". Default: "/".
 	HealthURI string `json:"health_uri,omitempty"`
 
-	// The port to check, if not the one that requests go to. From 1 to 65535.
+	// The port to check, from 1 to 65535. Default: the port that requests go to.
 	HealthPort int `json:"health_port,omitempty"`
 
-	// The address to check in place of every upstream, for a service that
-	// knows about all of them. Headers may name the upstream that is meant
-	// with the placeholder `{http.reverse_proxy.active.target_upstream}`.
+	// The address to check instead of the upstreams, for a service that knows the state of
+	// all of them. Headers and body can name the upstream with the placeholder
+	// `{http.reverse_proxy.active.target_upstream}`. Default: the upstream itself.
 	HealthUpstream string `json:"health_upstream,omitempty"`
 
 	// The method of an http check. Default: GET.
 	HealthMethod string `json:"health_method,omitempty"`
 
-	// Header fields of an http check, Host among them. Global placeholders
-	// may be used.
+	// The header fields of an http or grpc check, including Host. Global placeholders may
+	// be used. Default: none.
 	HealthHeaders http.Header `json:"health_headers,omitempty"`
 
-	// The body of an http check. Global placeholders may be used.
+	// The body of an http check. Global placeholders may be used. Default: none.
 	HealthRequestBody string `json:"health_request_body,omitempty"`
 
-	// The status to expect of an http check: a code such as 204, or a class
-	// as its first digit, such as 2. Default: any from 200 to 399.
+	// The expected status of an http check: a code such as 204, or a class as its first
+	// digit, such as 2. Default: any from 200 to 399.
 	HealthStatus int `json:"health_status,omitempty"`
 
-	// A regular expression that the body of an http check has to match. The
-	// first 64 KiB are looked at.
+	// A regular expression that must match the first 64 KiB of the body of an http check.
+	// Default: any body passes.
 	HealthBody string `json:"health_body,omitempty"`
 
-	// Whether an http check follows redirects, ten at most, all of them on the
-	// upstream itself: a redirect to another host is followed in the Host header
-	// only. Otherwise a redirect is an answer as good as any other. Default: false.
+	// Whether an http check follows up to 10 redirects. All requests go to the upstream
+	// itself: a redirect to another host changes only the Host header. Otherwise a redirect
+	// is judged by its status like any other response. Default: false.
 	HealthFollowRedirects bool `json:"health_follow_redirects,omitempty"`
 
-	// How long to wait between two checks of a healthy upstream. Every
-	// interval is jittered by 10 %. Default: 5s.
+	// The interval between checks while an upstream is healthy. Every interval is jittered
+	// by 10 %. Default: 5s.
 	HealthInterval caddy.Duration `json:"health_interval,omitempty"`
 
-	// The same while a change is pending: some checks have passed or failed,
-	// but not enough of them yet. Default: 1s.
+	// The interval while the status is about to change: some checks have passed or failed,
+	// but not yet enough. Default: 1s.
 	HealthEdgeInterval caddy.Duration `json:"health_edge_interval,omitempty"`
 
-	// The same while an upstream is unhealthy. While requests are held for
-	// it, it is checked every 50ms. Default: 1s.
+	// The interval while an upstream is unhealthy. While requests are held for it, it is
+	// checked every 50ms. Default: 1s.
 	HealthDownInterval caddy.Duration `json:"health_down_interval,omitempty"`
 
-	// How long a check may take. Default: 2s.
+	// How long one check may take. Default: 2s.
 	HealthTimeout caddy.Duration `json:"health_timeout,omitempty"`
 
-	// How many failed checks in a row make an upstream unhealthy. Default: 3.
+	// How many consecutive failed checks make an upstream unhealthy. Default: 3.
 	HealthFails int `json:"health_fails,omitempty"`
 
-	// How many passed checks in a row make it healthy again. One is enough
-	// while the whole pool is down, and for the first check ever. Default: 2.
+	// How many consecutive passed checks make it healthy again. One is enough while the
+	// whole pool is down, and for the first check ever. Default: 2.
 	HealthPasses int `json:"health_passes,omitempty"`
 
-	// The name of the service that a grpc check asks about. Default: none,
-	// which stands for the whole server.
+	// The service that a grpc check asks about. Default: the whole server.
 	HealthService string `json:"health_service,omitempty"`
 
-	// typeLeftOut is whether HealthType follows from the rest.
+	// typeDerived is whether HealthType was not configured.
 	typeDerived bool
 }
 
-// WithURI is s for an upstream with a URI of its own.
+// WithURI returns s for an upstream with its own health_uri.
 func (s Spec) WithURI(uri string) Spec {
 	s.HealthURI = uri
 	if s.typeDerived {
@@ -117,7 +114,7 @@ func (s Spec) WithURI(uri string) Spec {
 	return s
 }
 
-// SetDefaults sets what was left out.
+// SetDefaults sets the options that were left out.
 func (s *Spec) SetDefaults() {
 	option.Default(&s.HealthInterval, caddy.Duration(defaultInterval))
 	option.Default(&s.HealthEdgeInterval, caddy.Duration(defaultEdgeInterval))
@@ -136,7 +133,7 @@ func (s *Spec) SetDefaults() {
 	}
 }
 
-// Policy is the part that decides on results.
+// Policy returns the thresholds and intervals.
 func (s *Spec) Policy() health.Policy {
 	return health.Policy{
 		Fails: s.HealthFails, Passes: s.HealthPasses,
@@ -146,7 +143,7 @@ func (s *Spec) Policy() health.Policy {
 	}
 }
 
-// Validate checks every option by itself and those that depend on each other.
+// Validate checks every option, and those that depend on each other.
 func (s *Spec) Validate() error {
 	return errors.Join(
 		option.OneOf("health_type", s.HealthType, typeTCP, typeHTTP, typeGRPC),
@@ -162,7 +159,7 @@ func (s *Spec) Validate() error {
 	)
 }
 
-// validateWhere checks what says where to check.
+// validateTarget validates the options that say what to connect to.
 func (s *Spec) validateTarget() error {
 	if p := s.HealthPort; p < 0 || p > 65535 {
 		return fmt.Errorf("health_port: must be from 1 to 65535, got %d", p)
@@ -177,15 +174,15 @@ func (s *Spec) validateTarget() error {
 	return err
 }
 
-// refuseOthers refuses the options that this type of check has no use for: a
-// check that is not made as meant is worse than none.
+// rejectUnused rejects options that this kind of check does not use: a check that does less
+// than configured is worse than none.
 func (s *Spec) rejectUnused() error {
 	isHTTP, isGRPC := s.HealthType == typeHTTP, s.HealthType == typeGRPC
 	whatItDoes := map[string]string{
 		typeTCP: "a tcp check only connects", typeHTTP: "an http check sends a request", typeGRPC: "a grpc check asks the health service",
 	}[s.HealthType]
 	if whatItDoes == "" {
-		return nil // an unknown type is refused as such
+		return nil // health_type is invalid, which is reported already
 	}
 	if s.HealthURI != "" && !isHTTP {
 		return fmt.Errorf("health_uri: must not be set with health_type %s, got %q; %s", s.HealthType, s.HealthURI, whatItDoes)

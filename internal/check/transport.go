@@ -24,15 +24,13 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/probe"
 )
 
-// Keys under which reverse_proxy and its transports look things up in the
-// context of a request; core does not export them.
+// Context keys of reverse_proxy and its transports, which core does not export.
 const (
 	dialInfoKey  = caddy.CtxKey("reverse_proxy.dial_info")
 	proxyInfoKey = "reverse_proxy.proxy_protocol_info"
 )
 
-// For returns the check of the upstream at addr, made through the transport of
-// its proxy.
+// For returns the check of the upstream at addr, through the proxy's transport.
 func (s *Spec) For(addr caddy.NetworkAddress, transport func() http.RoundTripper) (func(context.Context) health.Result, error) {
 	repl := caddy.NewReplacer()
 	repl.Set("http.reverse_proxy.active.target_upstream", addr.String())
@@ -55,7 +53,7 @@ func (s *Spec) For(addr caddy.NetworkAddress, transport func() http.RoundTripper
 	return tcp.Probe, nil
 }
 
-// where is the address to check in place of addr.
+// target returns the address to check instead of addr.
 func (s *Spec) target(addr caddy.NetworkAddress) (caddy.NetworkAddress, error) {
 	switch {
 	case s.HealthUpstream != "":
@@ -96,7 +94,7 @@ func (s *Spec) grpc(addr caddy.NetworkAddress, repl *caddy.Replacer, transport f
 	return p.Probe
 }
 
-// headers returns the configured headers, of which Host goes its own way.
+// headers returns the configured headers; Host is set separately.
 func (s *Spec) headers(repl *caddy.Replacer) (host string, header http.Header) {
 	header = make(http.Header)
 	for name, values := range s.HealthHeaders {
@@ -112,7 +110,7 @@ func (s *Spec) headers(repl *caddy.Replacer) (host string, header http.Header) {
 	return host, header
 }
 
-// host is what stands for addr in a URL; a path to a socket cannot.
+// host returns the host of a URL for addr; it cannot be the path of a socket.
 func host(addr caddy.NetworkAddress) string {
 	if addr.IsUnixNetwork() || addr.IsFdNetwork() {
 		return "localhost"
@@ -128,20 +126,20 @@ func newCheckTransport(addr caddy.NetworkAddress, transport func() http.RoundTri
 	}}
 }
 
-// throughProxy sends the requests of checks through the transport of the proxy,
-// with what that expects to find in them, so that TLS, sockets, name servers and
-// client certificates are the same as for the real ones.
+// checkTransport sends checks through the proxy's transport, with the context that it
+// expects, so that TLS, sockets, resolvers and client certificates are the same as for
+// requests.
 type checkTransport struct {
 	transport func() http.RoundTripper
-	// host is what reverse_proxy has in the URLs of its requests, the path of a socket
-	// included: transports keep connections by it.
+	// host is the host in the URLs of reverse_proxy's requests, even if it is the path of a
+	// socket: transports keep connections by it.
 	host     string
 	dialInfo reverseproxy.DialInfo
 }
 
-// RoundTrip implements http.RoundTripper. Wherever a redirect leads, it is this upstream
-// that is checked and asked: only the Host header is that of the redirect. Nor must its
-// connections be kept under the name of another, whose requests they would then be given.
+// RoundTrip implements http.RoundTripper. Redirects, too, are sent to this upstream, with
+// only the Host header changed. Its connections must not be kept under the name of another
+// upstream, whose requests would then use them.
 func (t checkTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	transport, asked := t.transport(), *r.URL
 	asked.Scheme, asked.Host = "http", t.host
@@ -158,16 +156,16 @@ func (t checkTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(r)
 }
 
-// plainHTTP1 tells whether a connection costs little and serves one request at a
-// time. Then checks keep none open: thousands of them would cost memory, and a new
-// one tells more about the upstream.
+// plainHTTP1 reports whether connections are cheap and serve one request at a time. Then
+// checks keep none open: thousands of them would cost memory, and a new one tells more
+// about the upstream.
 func plainHTTP1(transport http.RoundTripper) bool {
 	t, ok := transport.(*reverseproxy.HTTPTransport)
 	return ok && !t.TLSEnabled() && !slices.Contains(t.Versions, "h2c") && !slices.Contains(t.Versions, "3")
 }
 
-// ForwardProxy is the URL of the proxy through which transport reaches addr; nil means
-// directly.
+// ForwardProxy returns the URL of the forward proxy that transport uses for addr; nil means
+// none.
 func ForwardProxy(transport http.RoundTripper, addr caddy.NetworkAddress) *url.URL {
 	t, ok := transport.(*reverseproxy.HTTPTransport)
 	if !ok || t.Transport == nil || t.Transport.Proxy == nil {
@@ -180,7 +178,7 @@ func ForwardProxy(transport http.RoundTripper, addr caddy.NetworkAddress) *url.U
 	r := (&http.Request{Method: http.MethodGet, URL: &asked}).WithContext(checkContext(context.Background()))
 	via, err := t.Transport.Proxy(r)
 	if err != nil {
-		return nil // requests will fail in the same way
+		return nil // requests will fail the same way
 	}
 	return via
 }
@@ -207,8 +205,8 @@ func dial(ctx context.Context, transport http.RoundTripper, network, address str
 	return secured, nil
 }
 
-// speaksTLS tells whether t uses TLS for that address. A server name that depends
-// on the request cannot be checked without one.
+// usesTLS reports whether t uses TLS for that address. A server name that depends on the
+// request cannot be checked without a request.
 func usesTLS(t *reverseproxy.HTTPTransport, address string) bool {
 	if !t.TLSEnabled() || strings.Contains(t.TLS.ServerName, "{") || t.Transport.TLSClientConfig == nil {
 		return false
@@ -217,9 +215,9 @@ func usesTLS(t *reverseproxy.HTTPTransport, address string) bool {
 	return !slices.Contains(t.TLS.ExceptPorts, port)
 }
 
-// checkContext adds what transports expect of every request: a replacer, a server
-// (FastCGI asks it what to log), and the client to announce with the PROXY protocol,
-// who is Caddy itself here.
+// checkContext adds what transports expect of every request: a replacer, a server (FastCGI
+// asks it what to log), and the client to announce with the PROXY protocol, which is Caddy
+// itself here.
 func checkContext(ctx context.Context) context.Context {
 	ctx = context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
 	ctx = context.WithValue(ctx, caddyhttp.ServerCtxKey, new(caddyhttp.Server))

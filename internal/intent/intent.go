@@ -1,6 +1,6 @@
-// Package intent keeps what operators want of pools, to drain an upstream or to
-// close a pool for maintenance, in Caddy's storage: so it outlives a restart, and
-// reaches every Caddy that shares the storage.
+// Package intent stores what operators want of pools, to drain an upstream or to close a
+// pool for maintenance, in Caddy's storage, so that it survives a restart and reaches every
+// Caddy that shares the storage.
 package intent
 
 import (
@@ -11,31 +11,31 @@ import (
 	"time"
 )
 
-// Intent is one thing that an operator wants: that an upstream of a pool is
-// drained, or that the pool is closed for maintenance.
+// Intent is what an operator wants: that an upstream of a pool is drained, or that the pool
+// is in maintenance.
 type Intent struct {
 	// Pool is the name of the pool.
 	Pool string `json:"pool"`
-	// Upstream is the address of the one to drain; empty for maintenance.
+	// Upstream is the address to drain; empty for maintenance.
 	Upstream string `json:"upstream,omitempty"`
-	// Since is when the operator said so.
+	// Since is when the operator gave the order.
 	Since time.Time `json:"since"`
 	Maintenance
 }
 
-// Maintenance is what visitors of a closed pool are told, and who may pass.
+// Maintenance is what visitors are told during maintenance, and who is let through.
 type Maintenance struct {
-	// Message is a sentence of the operator's own; empty for none.
+	// Message is the operator's own sentence; empty for none.
 	Message string `json:"message,omitempty"`
-	// Until is when the maintenance is planned to end; zero if that is not known.
-	// It does end only when the operator says so.
+	// Until is the planned end; zero if unknown. Maintenance ends only when the operator
+	// ends it.
 	Until time.Time `json:"until,omitzero"`
-	// Allow are the clients that are let through.
+	// Allow has the clients that are let through.
 	Allow []netip.Prefix `json:"allow,omitempty"`
 }
 
-// Bounds of what is taken from a storage, in bytes: others may write to it, and every
-// visitor of a closed pool is sent the message and looked up in the list.
+// Limits for what is read from the storage, in bytes: others may write to it, and during
+// maintenance every visitor is sent the message and looked up in the list.
 const (
 	MaxSize    = 64 << 10
 	MaxMessage = 1000
@@ -46,12 +46,12 @@ func (m Maintenance) Admits(client netip.Addr) bool {
 	return slices.ContainsFunc(m.Allow, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
-// folder is where the intents are in the storage, each under a key of its own, so
-// that Caddys that write at the same time do not undo each other's.
+// folder has the intents in the storage, each under its own key, so that Caddys that write
+// at the same time do not overwrite each other's.
 const folder = "healthpool/intents"
 
-// keyOf is the key of an intent. It is a digest, because a name may have anything in
-// it, and storages differ in what they allow.
+// keyOf returns the key of an intent. It is a digest, because names may contain anything,
+// and storages differ in what they allow in keys.
 func keyOf(pool, upstream string) string {
 	sum := sha256.Sum256([]byte(pool + "\x00" + upstream))
 	const enough = 16

@@ -15,35 +15,34 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// Book has the intents as far as this process knows them. What an operator says here
-// counts at once, whether the storage takes it or not; it is offered to the storage
-// until that does.
+// Replica is this process's copy of the intents in a storage. What an operator orders here
+// takes effect at once, and writing it to the storage is retried until it succeeds.
 type Replica struct {
-	// mu guards what follows, and is never held for long.
+	// mu guards the fields below. It is never held during I/O.
 	mu sync.Mutex
-	// asking is full while the storage is asked, which may take long; made by begin.
+	// storageBusy is full while the storage is used, which may take long; lockStorage
+	// creates it.
 	storageBusy chan struct{}
 	entries     map[string]entry // by key
 	edits       int
 	loaded      bool
-	// spoilt are the keys under which the storage has no intent, but may have had one.
+	// corrupt has the keys whose content is not an intent.
 	corrupt []string
 }
 
-// page is what is known under one key: an intent, or that there is none.
+// entry is what is known under one key: an intent, or that it was removed.
 type entry struct {
 	Intent
 	gone bool
-	// pending is whether the storage does not know of it yet; edit tells a newer
-	// one from an older.
+	// pending is whether it is not in the storage yet; edit orders the entries by age.
 	pending bool
 	edit    int
 }
 
-// Put notes an intent.
+// Put adds an intent.
 func (b *Replica) Put(i Intent) { b.edit(entry{Intent: i, pending: true}) }
 
-// Remove takes an intent back.
+// Remove removes an intent.
 func (b *Replica) Remove(pool, upstream string) {
 	b.edit(entry{Intent: Intent{Pool: pool, Upstream: upstream}, gone: true, pending: true})
 }
@@ -59,8 +58,8 @@ func (b *Replica) edit(p entry) {
 	b.entries[keyOf(p.Pool, p.Upstream)] = p
 }
 
-// Of is what is wanted of a pool: the addresses to drain, and its maintenance, nil
-// for none.
+// Of returns what is wanted of a pool: the addresses to drain, and its maintenance, nil for
+// none.
 func (b *Replica) Of(pool string) (drained map[string]bool, m *Intent) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,10 +78,10 @@ func (b *Replica) Of(pool string) (drained map[string]bool, m *Intent) {
 	return drained, m
 }
 
-// pending reports whether there is anything that the storage does not know of yet.
+// pending reports whether anything is not in the storage yet.
 func (b *Replica) pending() bool { return b.pendingUpTo(math.MaxInt) }
 
-// pendingOf is pending for the first edits.
+// pendingUpTo is pending for edits up to that number.
 func (b *Replica) pendingUpTo(edits int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,34 +93,33 @@ func (b *Replica) pendingUpTo(edits int) bool {
 	return false
 }
 
-// latest is the number of the latest edit.
+// lastEdit returns the number of the latest edit.
 func (b *Replica) lastEdit() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.edits
 }
 
-// Loaded reports whether the storage has ever been read as a whole.
+// Loaded reports whether the whole storage was ever read.
 func (b *Replica) Loaded() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.loaded
 }
 
-// Spoilt returns the keys under which the storage had no intent at the latest look, but
-// something else. What was known under them stands, since nobody took it back.
+// Corrupt returns the keys whose content, at the last sync, was not an intent. The intents
+// known under them are kept, since nobody removed them.
 func (b *Replica) Corrupt() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.corrupt
 }
 
-// Sync tells the storage what it does not know of yet, and reads what others have
-// told it. What fails for one key stays as it was, and keeps no other from being told
-// or heeded.
+// Sync writes pending entries to the storage and reads those of others. If a key fails, its
+// entry stays as it was, and the other keys are synced all the same.
 //
-// Not all storages heed ctx. One that goes on much longer is left alone with it: a
-// reload must not wait for it. Until it comes back nobody else asks it.
+// Not all storages respect ctx. One that takes much longer is left running, because a
+// reload must not wait for it. Until it returns, nobody else uses it.
 func (b *Replica) Sync(ctx context.Context, storage certmagic.Storage) error {
 	if err := b.lockStorage(ctx); err != nil {
 		return err
@@ -146,7 +144,7 @@ func (b *Replica) Sync(ctx context.Context, storage certmagic.Storage) error {
 	}
 }
 
-// grace is how long a storage may take to notice that it is not waited for any more.
+// abandonAfter is how long a storage may take to notice that its context is done.
 const abandonAfter = time.Second
 
 func (b *Replica) update(ctx context.Context, storage certmagic.Storage) error {
@@ -161,8 +159,8 @@ func (b *Replica) update(ctx context.Context, storage certmagic.Storage) error {
 	return errors.Join(writing, reading)
 }
 
-// begin waits until nobody else asks the storage. It heeds ctx, which a mutex would
-// not: whoever asks may hang for longer than this one has time.
+// lockStorage waits until nobody else uses the storage. Unlike a mutex it respects ctx: the
+// other one may hang for longer than the caller has time.
 func (b *Replica) lockStorage(ctx context.Context) error {
 	b.mu.Lock()
 	if b.storageBusy == nil {
@@ -179,8 +177,8 @@ func (b *Replica) lockStorage(ctx context.Context) error {
 
 func (b *Replica) unlockStorage() { <-b.storageBusy }
 
-// take takes over what was found in the storage, but for what was said after so many
-// edits, and what could not be loaded.
+// merge takes over what was found in the storage, except where an edit after number before
+// is newer, or where the key could not be loaded.
 func (b *Replica) merge(found *contents, before int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -193,7 +191,7 @@ func (b *Replica) merge(found *contents, before int) {
 	b.loaded = b.loaded || len(found.unread) == 0
 }
 
-// write tells the storage what it does not know of yet.
+// writePending writes pending entries to the storage.
 func (b *Replica) writePending(ctx context.Context, storage certmagic.Storage) error {
 	b.mu.Lock()
 	pending := make(map[string]entry)
@@ -205,7 +203,7 @@ func (b *Replica) writePending(ctx context.Context, storage certmagic.Storage) e
 	b.mu.Unlock()
 	var errs []error
 	for key, p := range pending {
-		if ctx.Err() != nil { // not all storages heed it
+		if ctx.Err() != nil { // not all storages respect it
 			return errors.Join(append(errs, ctx.Err())...)
 		}
 		if err := p.store(ctx, storage, key); err != nil {
@@ -217,11 +215,11 @@ func (b *Replica) writePending(ctx context.Context, storage certmagic.Storage) e
 	return errors.Join(errs...)
 }
 
-// stored notes that the storage knows of a page.
+// markStored records that an entry is in the storage.
 func (b *Replica) markStored(key string, p entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.entries[key].edit == p.edit { // else there is a newer one to tell of
+	if b.entries[key].edit == p.edit { // else a newer one is pending
 		p.pending = false
 		b.entries[key] = p
 	}
@@ -244,14 +242,14 @@ func (p entry) store(ctx context.Context, storage certmagic.Storage, key string)
 	return nil
 }
 
-// contents is what is in a storage: its pages, the keys of those that could not be
-// loaded, and of those that are no intents.
+// contents is what was found in a storage: its entries, the keys that could not be loaded,
+// and the keys whose content is not an intent.
 type contents struct {
 	entries         map[string]entry
 	unread, corrupt []string
 }
 
-// read reads what is in the storage; nil if it cannot say what there is.
+// read reads the storage; it returns nil if the keys cannot be listed.
 func read(ctx context.Context, storage certmagic.Storage) (*contents, error) {
 	keys, err := list(ctx, storage)
 	if err != nil {
@@ -260,7 +258,7 @@ func read(ctx context.Context, storage certmagic.Storage) (*contents, error) {
 	found := &contents{entries: make(map[string]entry, len(keys))}
 	var errs []error
 	for n, key := range keys {
-		if ctx.Err() != nil { // not all storages heed it
+		if ctx.Err() != nil { // not all storages respect it
 			found.unread = append(found.unread, keys[n:]...)
 			errs = append(errs, ctx.Err())
 			break
@@ -273,7 +271,7 @@ func read(ctx context.Context, storage certmagic.Storage) (*contents, error) {
 	return found, errors.Join(errs...)
 }
 
-// load adds what is under a key, if that is an intent.
+// load adds the entry under a key, if it is an intent.
 func (c *contents) load(ctx context.Context, storage certmagic.Storage, key string) error {
 	if !strings.HasSuffix(key, ".json") {
 		return nil
@@ -295,15 +293,15 @@ func (c *contents) load(ctx context.Context, storage certmagic.Storage, key stri
 	return nil
 }
 
-// parse reads an intent, if it is one that an operator can have ordered.
+// parse parses an intent; ok is whether an operator could have ordered it.
 func parse(text []byte) (i Intent, ok bool) {
 	ok = len(text) <= MaxSize && json.Unmarshal(text, &i) == nil && len(i.Message) <= MaxMessage
 	return i, ok
 }
 
-// list returns the keys in the folder. That there is nothing is believed only where
-// the folder is missing: a storage of files says so too, with some of the keys or none,
-// when another Caddy removes or replaces a file while it lists them.
+// list returns the keys in the folder. It reports none only if the folder does not exist: a
+// file storage also returns ErrNotExist, with some or none of the keys, when another Caddy
+// removes or replaces a file during the listing.
 func list(ctx context.Context, storage certmagic.Storage) ([]string, error) {
 	const tries = 3
 	var keys []string

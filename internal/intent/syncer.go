@@ -8,23 +8,23 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// Syncer keeps a Book and a storage in step while a config runs. It has no goroutine
-// but while the storage is asked.
+// Syncer keeps a Replica and a storage in sync while a config runs. It has a goroutine only
+// while it uses the storage.
 type Syncer struct {
 	*Replica
-	// Storage is asked every Interval, and when there is something to tell it;
-	// with an Interval of 0, only then.
+	// Storage is synced every Interval, and when there is something to write; with an
+	// Interval of 0, only then.
 	Storage  certmagic.Storage
 	Interval time.Duration
-	// OnSync is told what came of it each time.
+	// OnSync gets the result of each sync.
 	OnSync func(error)
 
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	// mu guards what follows; synced is closed and replaced after each time. Times may
-	// overlap: begun numbers them, ended is the latest that is over.
+	// mu guards the fields below. synced is closed and replaced after each sync. Syncs may
+	// overlap: started numbers them, finished is the latest that has ended.
 	mu                sync.Mutex
 	timer             *time.Timer
 	stopped           bool
@@ -32,7 +32,7 @@ type Syncer struct {
 	started, finished int
 }
 
-// Start begins to keep them in step.
+// Start starts syncing.
 func (s *Syncer) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,7 +41,7 @@ func (s *Syncer) Start() {
 	s.timer = time.AfterFunc(0, s.run)
 }
 
-// Stop ends Start, and waits for it. A second call does nothing, nor one without Start.
+// Stop ends syncing and waits for it. It does nothing if called again or without Start.
 func (s *Syncer) Stop() {
 	s.mu.Lock()
 	s.stopped = true
@@ -53,7 +53,7 @@ func (s *Syncer) Stop() {
 	s.running.Wait()
 }
 
-// turn asks the storage, and plans the next time.
+// run runs one sync and schedules the next.
 func (s *Syncer) run() {
 	s.mu.Lock()
 	if s.stopped {
@@ -87,15 +87,14 @@ func (s *Syncer) run() {
 }
 
 const (
-	// patience is how long a storage is waited for.
+	// syncTimeout bounds one sync.
 	syncTimeout = 10 * time.Second
-	// retry is when a storage that refused is asked again, if nothing else is said.
+	// retryInterval is when writing to the storage is retried, without an Interval.
 	retryInterval = 5 * time.Second
 )
 
-// now has the storage asked at once. It returns what is closed after the next time that
-// is over; nil if that is the one that was asked for or a later one, or if it is not
-// asked any more, or not yet.
+// syncNow triggers a sync. It returns a channel that is closed when the next sync ends, or
+// nil if the requested sync has already ended or the syncer is not running.
 func (s *Syncer) syncNow(run int) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,12 +112,12 @@ func (s *Syncer) nextRun() int {
 	return s.started + 1
 }
 
-// Settle has the storage told at once, and waits until it is, ctx is done, or Stop is
-// called: after that, nobody tells it. It reports whether the storage knows of
-// everything that was said until now.
+// Flush writes pending entries now and waits until that is done, ctx is done, or Stop is
+// called, after which nothing is written. It reports whether everything ordered before the
+// call is in the storage.
 func (s *Syncer) Flush(ctx context.Context) bool {
 	edits := s.lastEdit()
-	run := s.nextRun() // those under way may have looked before
+	run := s.nextRun() // running ones may have looked before
 	for s.pendingUpTo(edits) {
 		synced := s.syncNow(run)
 		if synced == nil {
@@ -126,7 +125,7 @@ func (s *Syncer) Flush(ctx context.Context) bool {
 		}
 		select {
 		case <-synced:
-		case <-s.ctx.Done(): // what was planned may have been called off
+		case <-s.ctx.Done(): // Stop may have canceled the scheduled sync
 		case <-ctx.Done():
 			return false
 		}

@@ -7,9 +7,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Address reads the address of one upstream: exactly one socket. Placeholders in
-// it are replaced now, once and for all. Hosts are the same in upper and lower case;
-// paths of sockets are not.
+// Address parses the address of one upstream, which must be exactly one socket.
+// Placeholders are replaced once, now. Hosts are converted to lower case; socket paths are
+// not.
 func Address(name, address string) (caddy.NetworkAddress, error) {
 	var none caddy.NetworkAddress
 	replaced, err := caddy.NewReplacer().ReplaceOrErr(address, true, true)

@@ -10,11 +10,11 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// Block is the options of a Caddyfile block, by name, and what reads the values
-// of each into a T.
+// Block maps the options of a Caddyfile block to functions that parse their values into a
+// T.
 type Block[T any] map[string]func(*T, *caddyfile.Dispenser) error
 
-// Parse reads a block into t. Each option may be given once, but for those named.
+// Parse parses a block into t. Each option may be given once, except the repeatable ones.
 func (b Block[T]) Parse(t *T, d *caddyfile.Dispenser, repeatable ...string) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -40,7 +40,7 @@ func (b Block[T]) Parse(t *T, d *caddyfile.Dispenser, repeatable ...string) erro
 	return nil
 }
 
-// Embed makes a Block for U of one for a T that is part of it.
+// Embed converts a Block for T to one for U, of which T is a part.
 func Embed[U, T any](b Block[T], part func(*U) *T) Block[U] {
 	embedded := make(Block[U], len(b))
 	for name, read := range b {
@@ -49,7 +49,7 @@ func Embed[U, T any](b Block[T], part func(*U) *T) Block[U] {
 	return embedded
 }
 
-// Word reads one value as it stands.
+// Word parses one value as it is.
 func Word(d *caddyfile.Dispenser, to *string) error {
 	name := d.Val()
 	if !d.NextArg() {
@@ -62,7 +62,7 @@ func Word(d *caddyfile.Dispenser, to *string) error {
 	return nil
 }
 
-// Words reads one or more values as they stand.
+// Words parses one or more values as they are.
 func Words(d *caddyfile.Dispenser, to *[]string) error {
 	name := d.Val()
 	*to = d.RemainingArgs()
@@ -72,14 +72,13 @@ func Words(d *caddyfile.Dispenser, to *[]string) error {
 	return nil
 }
 
-// Flag reads an option that is on by being there.
+// Flag parses an option without a value.
 func Flag(_ *caddyfile.Dispenser, to *bool) error {
 	*to = true
 	return nil
 }
 
-// Number reads a number that is not below least and, unless that is 0, not above
-// most.
+// Number parses a number of at least least and at most most; most 0 means unlimited.
 func Number(d *caddyfile.Dispenser, to *int, least, most int) error {
 	name, value := d.Val(), ""
 	if err := Word(d, &value); err != nil {
@@ -96,7 +95,7 @@ func Number(d *caddyfile.Dispenser, to *int, least, most int) error {
 	return nil
 }
 
-// Percent reads a percentage from 1 to 100.
+// Percent parses a percentage from 1 to 100.
 func Percent(d *caddyfile.Dispenser, to *int) error {
 	name, value := d.Val(), ""
 	if err := Word(d, &value); err != nil {
@@ -111,8 +110,8 @@ func Percent(d *caddyfile.Dispenser, to *int) error {
 	return nil
 }
 
-// Statuses reads statuses, such as 429, and classes of them, such as 5xx, which
-// are kept as their first digit.
+// Statuses parses statuses such as 429 and classes such as 5xx, which are stored as their
+// first digit.
 func Statuses(d *caddyfile.Dispenser, to *[]int) error {
 	name := d.Val()
 	for _, value := range d.RemainingArgs() {
@@ -134,7 +133,7 @@ func status(value string) (status int, ok bool) {
 	return status, err == nil && IsStatus(status) && isClass == (status <= 5)
 }
 
-// Duration reads a duration above zero.
+// Duration parses a duration above zero.
 func Duration(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	name, value := d.Val(), ""
 	if err := Word(d, &value); err != nil {
@@ -148,7 +147,7 @@ func Duration(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	return nil
 }
 
-// DurationOrOff reads a duration, or off, which is a duration of zero.
+// DurationOrOff parses a duration above zero, or off, which is stored as zero.
 func DurationOrOff(d *caddyfile.Dispenser, to **caddy.Duration) error {
 	name, value := d.Val(), ""
 	if err := Word(d, &value); err != nil {
@@ -162,13 +161,13 @@ func DurationOrOff(d *caddyfile.Dispenser, to **caddy.Duration) error {
 	return nil
 }
 
-// Braced puts a block behind the head of a directive, if there is anything in it.
+// Braced appends a block in braces to the head of a directive, unless it is empty.
 func Braced(head, block []caddyfile.Token) []caddyfile.Token {
 	if len(block) == 0 {
 		return head
 	}
-	// Made of the name of the directive: a token that was quoted stays so, and
-	// would be a value.
+	// Copied from the directive's name, because a copy of a quoted token would stay quoted,
+	// and so be a value.
 	open, end := head[0], head[0]
 	open.Text, open.Line = "{", head[len(head)-1].Line
 	last := block[len(block)-1]

@@ -1,5 +1,5 @@
-// Package option has the rules that option values keep to, and words their
-// errors alike: the option first, then the rule, then what was there instead.
+// Package option parses and validates option values, with errors in one form: the option,
+// then the rule, then the value.
 package option
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Positive wants a duration above zero.
+// Positive requires a duration above zero.
 func Positive[D ~int64](name string, d D) error {
 	if d > 0 {
 		return nil
@@ -20,7 +20,7 @@ func Positive[D ~int64](name string, d D) error {
 	return fmt.Errorf("%s: must be greater than 0, got %v", name, time.Duration(d))
 }
 
-// ZeroOrMore wants a duration, where zero is for off; nil is one not given.
+// ZeroOrMore requires a duration that is not negative. Zero means off; nil means not given.
 func ZeroOrMore[D ~int64](name string, d *D) error {
 	if d == nil || *d >= 0 {
 		return nil
@@ -28,7 +28,7 @@ func ZeroOrMore[D ~int64](name string, d *D) error {
 	return fmt.Errorf("%s: must not be negative, got %v; 0 or off switches it off", name, time.Duration(*d))
 }
 
-// AtLeast wants a number that is not below least.
+// AtLeast requires a number of at least least.
 func AtLeast(name string, n, least int) error {
 	if n >= least {
 		return nil
@@ -36,7 +36,7 @@ func AtLeast(name string, n, least int) error {
 	return fmt.Errorf("%s: must be at least %d, got %d", name, least, n)
 }
 
-// Within wants a number from least to most.
+// Within requires a number from least to most.
 func Within(name string, n, least, most int) error {
 	if n >= least && n <= most {
 		return nil
@@ -44,7 +44,7 @@ func Within(name string, n, least, most int) error {
 	return fmt.Errorf("%s: must be from %d to %d, got %d", name, least, most, n)
 }
 
-// OneOf wants one of a few words.
+// OneOf requires one of the words.
 func OneOf(name, value string, words ...string) error {
 	if slices.Contains(words, value) {
 		return nil
@@ -66,15 +66,15 @@ func Status(name string, n int) error {
 	return fmt.Errorf("%s: %s, got %d", name, statusRule, n)
 }
 
-// Prefix reads an IP address or a range. One of IPv4 that is written as IPv6, such as
-// ::ffff:10.0.0.0/104, is made one of IPv4: addresses are compared as that, and it would
-// have nobody in it.
+// Prefix parses an IP address or a range. An IPv4-mapped range such as ::ffff:10.0.0.0/104
+// is converted to IPv4: addresses are compared in that form, so it would match none
+// otherwise.
 func Prefix(name, value string) (netip.Prefix, error) {
 	const mapped = 96 // bits before an IPv4 address
 	prefix, err := caddyhttp.CIDRExpressionToPrefix(value)
 	isMapped := prefix.Addr().Is4In6()
 	switch {
-	case err != nil, isMapped && prefix.Bits() < mapped: // more than IPv4 has
+	case err != nil, isMapped && prefix.Bits() < mapped: // more than all of IPv4
 		return netip.Prefix{}, fmt.Errorf("%s: must be IP addresses or ranges such as 10.0.0.0/8, got %q", name, value)
 	case isMapped:
 		return netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapped), nil
@@ -82,7 +82,7 @@ func Prefix(name, value string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// Default sets a value that was left out.
+// Default sets a value that is zero.
 func Default[T comparable](value *T, def T) {
 	var zero T
 	if *value == zero {
@@ -90,7 +90,7 @@ func Default[T comparable](value *T, def T) {
 	}
 }
 
-// DefaultTo sets a value that was left out, where zero is one that was given.
+// DefaultTo sets a value that is nil, where zero is a valid value.
 func DefaultTo[T any](value **T, def T) {
 	if *value == nil {
 		*value = &def

@@ -22,48 +22,47 @@ import (
 )
 
 const (
-	// frameHead is what precedes each message, in bytes: whether it is
-	// compressed, and its length.
+	// frameHeaderSize is the size of what precedes each message, in bytes: a compression
+	// flag and the length.
 	frameHeaderSize = 5
-	// maxMessage bounds the messages of both sides, in bytes. Those of the
-	// health service hold a name or a number.
+	// maxMessage bounds the messages in both directions, in bytes. Those of the health
+	// service have only a name or a number.
 	maxMessage = 4 << 10
 )
 
-// GRPC checks that an upstream says SERVING when it is asked by the standard
-// health checking protocol of gRPC (grpc.health.v1.Health/Check).
+// GRPC checks that an upstream says SERVING in the standard gRPC health checking protocol
+// (grpc.health.v1.Health/Check).
 //
-// It is made by hand rather than with a gRPC client so that it goes over the
-// connections, TLS and sockets of requests. It sends no grpc-timeout: breaking
-// the stream off says the same, and two clocks would only race for the cause.
-// As for [HTTP], how long a header may be is up to the transport.
+// It is built on net/http instead of a gRPC client, so that it uses the connections, TLS
+// and sockets of requests. It sends no grpc-timeout: canceling the stream does the same,
+// and two clocks would race for the cause. As for [HTTP], the transport bounds the size of
+// headers.
 type GRPC struct {
-	// URL of the server: scheme, host and port. The path of the method is
-	// added to it.
+	// URL of the server: scheme, host and port. The method's path is appended.
 	URL string
 	// Host overrides the authority. Default: Header's Host, else the URL's.
 	Host string
-	// Service to ask for, at most 4 KiB. Default: the server as a whole.
+	// Service to ask about, at most 4 KiB. Default: the whole server.
 	Service string
-	// Header is the metadata to send. What the protocol prescribes prevails.
+	// Header is the metadata to send. Fields that the protocol requires take precedence.
 	Header http.Header
-	// Timeout bounds all of the check. Default: none but that of the context.
+	// Timeout bounds the whole check. Default: only the context does.
 	Timeout time.Duration
-	// Transport makes the request and gives up when its context ends. It has
-	// to speak HTTP/2, over TLS or without (h2c), as the URL says. Default:
-	// [http.DefaultTransport], which does so over TLS only.
+	// Transport sends the request, and must stop when its context ends. It must speak
+	// HTTP/2, with TLS or without (h2c), as the URL says. Default: [http.DefaultTransport],
+	// which speaks it only with TLS.
 	Transport http.RoundTripper
 }
 
-// Probe asks once. If ctx ends before there is a result, its cause is
-// [cause.ClientGone] and it says nothing.
+// Probe runs one check. If ctx ends before there is a result, the cause is
+// [cause.ClientGone] and the result means nothing.
 func (p *GRPC) Probe(ctx context.Context) health.Result {
 	return run(ctx, p.Timeout, httpCheck{
 		transport: p.Transport, request: p.request, redirect: noRedirects, evaluate: p.evaluate,
 	}.check)
 }
 
-// stay follows no redirect: gRPC has none.
+// noRedirects follows no redirects: gRPC has none.
 func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 func (p *GRPC) request(ctx context.Context) (*http.Request, error) {
@@ -77,8 +76,8 @@ func (p *GRPC) request(ctx context.Context) (*http.Request, error) {
 	}
 	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(size))
 	target := strings.TrimSuffix(p.URL, "/") + grpc_health_v1.Health_Check_FullMethodName
-	// The client can send a body of this type again when a server that is
-	// about to close the connection did not take the stream.
+	// The client can resend a body of this type if a server that is closing the connection
+	// did not accept the stream.
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(append(frame, message...)))
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
@@ -89,7 +88,7 @@ func (p *GRPC) request(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// judge reads all of an answer: what counts is at its end.
+// evaluate reads the whole answer, because the status is in its trailers.
 func (p *GRPC) evaluate(ctx context.Context, resp *http.Response, now *phase) *failure {
 	switch {
 	case resp.ProtoMajor < 2:
@@ -108,7 +107,7 @@ func (p *GRPC) evaluate(ctx context.Context, resp *http.Response, now *phase) *f
 	}
 	end := resp.Trailer
 	if len(body) == 0 && end.Get("Grpc-Status") == "" {
-		end = resp.Header // an answer that is only trailers begins with its end
+		end = resp.Header // a trailers-only response has them in its header
 	}
 	if f := p.evaluateTrailers(end); f != nil {
 		return f
@@ -116,7 +115,7 @@ func (p *GRPC) evaluate(ctx context.Context, resp *http.Response, now *phase) *f
 	return evaluateMessage(body)
 }
 
-// judgeEnd tells from the trailers whether the call succeeded.
+// evaluateTrailers returns whether the call failed.
 func (p *GRPC) evaluateTrailers(end http.Header) *failure {
 	text := end.Get("Grpc-Status")
 	if text == "" {
@@ -145,8 +144,8 @@ func (p *GRPC) evaluateTrailers(end http.Header) *failure {
 	return rejected("grpc-status %d (%v)%s", status, codes.Code(status), note)
 }
 
-// judgeBody tells from the one message of a call that succeeded how the
-// service is.
+// evaluateMessage returns whether the service is not serving, from the message of a call
+// that succeeded.
 func evaluateMessage(body []byte) *failure {
 	message, err := unframe(body)
 	if err != nil {
@@ -162,7 +161,7 @@ func evaluateMessage(body []byte) *failure {
 	return nil
 }
 
-// unframe returns the message that is all of body.
+// unframe returns the message, which must be all of body.
 func unframe(body []byte) ([]byte, error) {
 	if len(body) < frameHeaderSize {
 		return nil, fmt.Errorf("has no message (%d bytes)", len(body))
@@ -180,19 +179,19 @@ func unframe(body []byte) ([]byte, error) {
 	}
 }
 
-// isGRPC knows the type with a format ("+proto") or a parameter, but not
+// isGRPC accepts the content type with a format ("+proto") or a parameter, but not
 // gRPC-Web, which frames its trailers.
 func isGRPC(contentType string) bool {
 	rest, ok := strings.CutPrefix(strings.ToLower(contentType), "application/grpc")
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
-// saidNo is an answer that was understood.
+// rejected is a failure by a well-formed answer.
 func rejected(format string, args ...any) *failure {
 	return &failure{cause: cause.UnexpectedStatus, detail: fmt.Sprintf(format, args...)}
 }
 
-// notGRPC is an answer that breaks the protocol.
+// protocolViolation is a failure by an answer that breaks the protocol.
 func protocolViolation(format string, args ...any) *failure {
 	return &failure{cause: cause.HTTPProtocolError, detail: fmt.Sprintf(format, args...)}
 }

@@ -16,58 +16,55 @@ import (
 )
 
 const (
-	// maxBody is how much of a body is searched, or read for the sake of the
-	// connection, in bytes.
+	// maxBody is how much of a body is searched, or read to reuse the connection, in bytes.
 	maxBody = 64 << 10
-	// maxRedirects is how many redirects are followed, if any are.
+	// maxRedirects is how many redirects are followed, if redirects are.
 	maxRedirects = 10
 )
 
-// errTooManyRedirects is what the client fails with after maxRedirects.
+// errTooManyRedirects ends a check after maxRedirects.
 var errTooManyRedirects = errors.New("more than 10 redirects, maybe in a circle")
 
 // HTTP checks that an upstream answers a request as expected.
 //
-// How long a header may be is up to the transport, since a check shares its
-// connections with requests: Go reads up to 10 MiB of it, and of interim
-// responses (1xx), unless the transport has a limit of its own. Timeout bounds
-// how long that may take.
+// The transport bounds the size of headers, since checks share its connections with
+// requests: Go reads up to 10 MiB of them, and of interim responses (1xx), unless the
+// transport has its own limit. Timeout bounds how long that may take.
 type HTTP struct {
 	// Method of the request. Default: GET.
 	Method string
-	// URL to ask for, absolute.
+	// URL to request, absolute.
 	URL string
 	// Host overrides the Host header. Default: Header's, else the URL's.
 	Host string
-	// Header is sent as it is.
+	// Header is sent as is.
 	Header http.Header
 	// Body is sent if it is not empty.
 	Body string
-	// Status is what passes: a status, or its first digit for the whole
-	// class. Default: 200 to 399.
+	// Status is the expected status, or its first digit for the whole class. Default: 200
+	// to 399.
 	Status int
-	// ExpectBody must match the first 64 KiB of the body. Default: anything
-	// does, and the body is not waited for.
+	// ExpectBody must match the first 64 KiB of the body. Default: any body passes, and the
+	// check does not wait for it.
 	ExpectBody *regexp.Regexp
-	// FollowRedirects makes the last of at most 10 redirects decide instead
-	// of the first.
+	// FollowRedirects follows up to 10 redirects, and the last response decides.
 	FollowRedirects bool
-	// Timeout bounds all of the check. Default: none but that of the context.
+	// Timeout bounds the whole check. Default: only the context does.
 	Timeout time.Duration
-	// Transport makes the request and gives up when its context ends.
-	// Default: [http.DefaultTransport].
+	// Transport sends the request, and must stop when its context ends. Default:
+	// [http.DefaultTransport].
 	Transport http.RoundTripper
 }
 
-// Probe asks once. If ctx ends before there is a result, its cause is
-// [cause.ClientGone] and it says nothing.
+// Probe runs one check. If ctx ends before there is a result, the cause is
+// [cause.ClientGone] and the result means nothing.
 func (p *HTTP) Probe(ctx context.Context) health.Result {
 	return run(ctx, p.Timeout, httpCheck{
 		transport: p.Transport, request: p.request, redirect: p.redirect, evaluate: p.evaluate,
 	}.check)
 }
 
-// judge compares an answer with what is expected.
+// evaluate compares a response with the expected one.
 func (p *HTTP) evaluate(ctx context.Context, resp *http.Response, now *phase) *failure {
 	if !p.accepts(resp.StatusCode) {
 		detail := fmt.Sprintf("status %d, expected %s", resp.StatusCode, p.expected())

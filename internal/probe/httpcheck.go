@@ -13,20 +13,19 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// maxDrain is how long the rest of a body may take before its connection is
-// given up rather than used again.
+// maxDrain is how long reading the rest of a body may take before the connection is closed
+// instead of reused.
 const maxDrain = 100 * time.Millisecond
 
-// maxConnections is how often a check may ask for a connection; each redirect
-// does, and each time that the transport tries again. Go does that without a
-// pause, thousands of times a second, when a server sends every new HTTP/2
-// connection away before it takes a request.
+// maxConnections is how many connections a check may ask for; each redirect does, and each
+// retry of the transport. Go retries without a pause, thousands of times a second, when a
+// server closes every new HTTP/2 connection before it takes a request.
 const maxConnections = 3 * (1 + maxRedirects)
 
-// errSentAway is what ends a check after maxConnections.
+// errConnectionsClosed ends a check after maxConnections.
 var errConnectionsClosed = errors.New("every new connection is closed before it takes a request")
 
-// exchange is a check that sends a request and judges the response.
+// httpCheck is a check that sends a request and evaluates the response.
 type httpCheck struct {
 	transport http.RoundTripper
 	request   func(context.Context) (*http.Request, error)
@@ -58,32 +57,32 @@ func (e httpCheck) check(ctx context.Context, report func(*failure)) {
 	drain(resp, cancel)
 }
 
-// configure gives a request the host and the header that its owner wants.
+// configure sets the host and header of a request.
 func configure(req *http.Request, host string, header http.Header) {
 	if header != nil {
-		req.Header = header.Clone() // the client adds to it
+		req.Header = header.Clone() // the client adds fields
 	}
-	// net/http ignores the header of that name.
+	// net/http ignores a Host in the header.
 	if host = cmp.Or(host, header.Get("Host")); host != "" {
 		req.Host = host
 	}
 }
 
-// drain reads the rest of a body, if that is little and quickly done, so that
-// the next check can use the connection again.
+// drain reads the rest of a body if it is short and arrives quickly, so that the next check
+// can reuse the connection.
 func drain(resp *http.Response, cancel context.CancelCauseFunc) {
 	if resp.ContentLength > maxBody {
 		return
 	}
 	timer := time.AfterFunc(maxDrain, func() { cancel(nil) })
 	defer timer.Stop()
-	_, _ = io.CopyN(io.Discard, resp.Body, maxBody) // if it fails, the connection is just not used again
+	_, _ = io.CopyN(io.Discard, resp.Body, maxBody) // on failure the connection is just not reused
 }
 
-// phase is how far a request got. Its hooks may run late, and in other
-// goroutines: a transport goes on dialing when it has found another connection.
+// phase is how far a request has got. Its hooks may run late and in other goroutines: a
+// transport continues dialing after it has found another connection.
 type phase struct {
-	asked                atomic.Int32 // for how many connections
+	asked                atomic.Int32 // number of connections
 	resolving, connected atomic.Bool
 }
 
@@ -101,10 +100,9 @@ func (p *phase) trace(cancel context.CancelCauseFunc) *httptrace.ClientTrace {
 	}
 }
 
-// late is the cause of a check that ran out of time in this phase. It is empty
-// for a transport that tells nothing. TLS is part of getting a connection. The
-// time for all of a response is what RFC 9209 calls http_response_timeout, so
-// that is the word for a slow body, too.
+// late returns the cause of a timeout in this phase; empty if the transport does not report
+// phases. TLS is part of connecting. RFC 9209 defines http_response_timeout for the
+// complete response, so it also covers a slow body.
 func (p *phase) late() cause.Cause {
 	switch {
 	case p.asked.Load() == 0:

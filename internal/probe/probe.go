@@ -1,6 +1,5 @@
-// Package probe checks one upstream once: can it be reached, and does it
-// answer as its owner expects. When to check and what follows is not decided
-// here.
+// Package probe runs one check of one upstream: can it be reached, and does it answer as
+// expected? When to check, and what follows, is decided elsewhere.
 package probe
 
 import (
@@ -15,27 +14,27 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/plain"
 )
 
-// oneLine is the beginning of what an error says: an upstream that answers with
-// garbage chooses that.
+// oneLine returns the beginning of an error text on one line: an upstream that sends
+// garbage may have chosen it.
 func oneLine(s string) string { return plain.Short(s, ' ', maxDetail) }
 
 // maxDetail bounds a result's detail, in characters.
 const maxDetail = 256
 
-// failure is what a check ends with when the upstream fails it.
+// failure is why an upstream failed the check.
 type failure struct {
 	cause    cause.Cause
 	decisive bool
 	detail   string
 }
 
-// check is one check. It reports once how the upstream failed it, or nil, as
-// soon as that is known, and cleans up after that.
+// check is one check. It calls report once, with nil if the upstream passed, as soon as the
+// result is known, and cleans up afterwards.
 type check func(ctx context.Context, report func(*failure))
 
-// run measures a check, bounds it in time, and turns its outcome into a
-// result. A panic in what the check calls is a failed check: a transport may
-// be a module that others wrote, and the process serves more than this upstream.
+// run runs a check with a timeout, measures it and returns its result. A panic is a failed
+// check: the transport may be a third-party module, and the process serves more than this
+// upstream.
 func run(parent context.Context, timeout time.Duration, check check) (result health.Result) {
 	ctx, cancel := withTimeout(parent, timeout)
 	defer cancel()
@@ -53,7 +52,7 @@ func run(parent context.Context, timeout time.Duration, check check) (result hea
 		switch {
 		case f == nil:
 		case parent.Err() != nil:
-			// Whatever it was, breaking the check off may have caused it.
+			// Canceling the check may have caused any failure.
 			result.Cause, result.Detail = cause.ClientGone, oneLine(f.detail)
 		default:
 			result.Cause, result.Decisive, result.Detail = f.cause, f.decisive, oneLine(f.detail)
@@ -69,14 +68,13 @@ func withTimeout(parent context.Context, timeout time.Duration) (context.Context
 	return context.WithTimeout(parent, timeout)
 }
 
-// failedBy is the failure that err means. If the check ran out of time, the
-// error only tells what was torn down then, so late tells the cause; unless
-// the error is proof in itself.
+// failureOf returns the failure that err means. If the check timed out, err only shows what
+// was torn down then, so late is the cause, unless err is decisive.
 func failureOf(ctx context.Context, err error, late cause.Cause) *failure {
 	if errors.Is(context.Cause(ctx), errConnectionsClosed) {
 		return &failure{cause: cause.ConnectionTerminated, detail: errConnectionsClosed.Error()}
 	}
-	// Nobody needs to read the method and the URL in front of every error.
+	// Drop the method and URL in front of every error.
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
@@ -87,8 +85,7 @@ func failureOf(ctx context.Context, err error, late cause.Cause) *failure {
 	return f
 }
 
-// inTime says what did not come before a check ran out of time, where Go only
-// says that a deadline was exceeded.
+// timeoutText says what did not happen in time, where Go only reports an exceeded deadline.
 func timeoutText(late cause.Cause) string {
 	switch late {
 	case cause.DNSTimeout:

@@ -10,22 +10,21 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/health"
 )
 
-// TCP checks that an upstream takes connections. It sends nothing.
+// TCP checks that an upstream accepts connections. It sends nothing.
 type TCP struct {
-	// Network is "tcp", "unix" or whatever else Dial knows. Default: tcp.
+	// Network is "tcp", "unix" or any other that Dial supports. Default: tcp.
 	Network string
-	// Address is what to connect to, as Network wants it.
+	// Address is what to connect to, in the form that Network requires.
 	Address string
-	// Timeout bounds the check, the resolving of a name included. Default:
-	// none but that of the context.
+	// Timeout bounds the check, including name resolution. Default: only the context does.
 	Timeout time.Duration
-	// Dial opens the connection and gives up when its context ends. Default:
-	// that of a [net.Dialer].
+	// Dial opens the connection, and must stop when its context ends. Default: that of a
+	// [net.Dialer].
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Probe connects and closes the connection at once. If ctx ends before there
-// is a result, its cause is [cause.ClientGone] and it says nothing.
+// Probe connects and closes the connection at once. If ctx ends before there is a result,
+// the cause is [cause.ClientGone] and the result means nothing.
 func (p *TCP) Probe(ctx context.Context) health.Result {
 	return run(ctx, p.Timeout, p.check)
 }
