@@ -79,8 +79,8 @@ func (x *Exchange) Serve(next caddyhttp.Handler) error {
 		if !x.Intercepted() {
 			return
 		}
-		if broken := recover(); broken != nil && !isAbort(broken) {
-			panic(broken)
+		if panicked := recover(); panicked != nil && !isAbort(panicked) {
+			panic(panicked)
 		}
 		header := x.ResponseWriter.Header()
 		clear(header)
@@ -90,8 +90,8 @@ func (x *Exchange) Serve(next caddyhttp.Handler) error {
 }
 
 // isAbort reports whether a proxy panicked because its response broke off.
-func isAbort(broken any) bool {
-	err, ok := broken.(error)
+func isAbort(panicked any) bool {
+	err, ok := panicked.(error)
 	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 

@@ -40,53 +40,53 @@ type entry struct {
 }
 
 // Put adds an intent.
-func (b *Replica) Put(i Intent) { b.edit(entry{Intent: i, pending: true}) }
+func (r *Replica) Put(i Intent) { r.edit(entry{Intent: i, pending: true}) }
 
 // Remove removes an intent.
-func (b *Replica) Remove(pool, upstream string) {
-	b.edit(entry{Intent: Intent{Pool: pool, Upstream: upstream}, gone: true, pending: true})
+func (r *Replica) Remove(pool, upstream string) {
+	r.edit(entry{Intent: Intent{Pool: pool, Upstream: upstream}, gone: true, pending: true})
 }
 
-func (b *Replica) edit(p entry) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.entries == nil {
-		b.entries = make(map[string]entry)
+func (r *Replica) edit(e entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.entries == nil {
+		r.entries = make(map[string]entry)
 	}
-	b.edits++
-	p.edit = b.edits
-	b.entries[keyOf(p.Pool, p.Upstream)] = p
+	r.edits++
+	e.edit = r.edits
+	r.entries[keyOf(e.Pool, e.Upstream)] = e
 }
 
 // Of returns what is wanted of a pool: the addresses to drain, and its maintenance, nil for
 // none.
-func (b *Replica) Of(pool string) (drained map[string]bool, m *Intent) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, p := range b.entries {
+func (r *Replica) Of(pool string) (drained map[string]bool, m *Intent) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.entries {
 		switch {
-		case p.Pool != pool || p.gone:
-		case p.Upstream == "":
-			m = &p.Intent
+		case e.Pool != pool || e.gone:
+		case e.Upstream == "":
+			m = &e.Intent
 		default:
 			if drained == nil {
 				drained = make(map[string]bool)
 			}
-			drained[p.Upstream] = true
+			drained[e.Upstream] = true
 		}
 	}
 	return drained, m
 }
 
 // pending reports whether anything is not in the storage yet.
-func (b *Replica) pending() bool { return b.pendingUpTo(math.MaxInt) }
+func (r *Replica) pending() bool { return r.pendingUpTo(math.MaxInt) }
 
 // pendingUpTo is pending for edits up to that number.
-func (b *Replica) pendingUpTo(edits int) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, p := range b.entries {
-		if p.pending && p.edit <= edits {
+func (r *Replica) pendingUpTo(edits int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.entries {
+		if e.pending && e.edit <= edits {
 			return true
 		}
 	}
@@ -94,25 +94,25 @@ func (b *Replica) pendingUpTo(edits int) bool {
 }
 
 // lastEdit returns the number of the latest edit.
-func (b *Replica) lastEdit() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.edits
+func (r *Replica) lastEdit() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.edits
 }
 
 // Loaded reports whether the whole storage was ever read.
-func (b *Replica) Loaded() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.loaded
+func (r *Replica) Loaded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.loaded
 }
 
 // Corrupt returns the keys whose content, at the last sync, was not an intent. The intents
 // known under them are kept, since nobody removed them.
-func (b *Replica) Corrupt() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.corrupt
+func (r *Replica) Corrupt() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.corrupt
 }
 
 // Sync writes pending entries to the storage and reads those of others. If a key fails, its
@@ -120,14 +120,14 @@ func (b *Replica) Corrupt() []string {
 //
 // Not all storages respect ctx. One that takes much longer is left running, because a
 // reload must not wait for it. Until it returns, nobody else uses it.
-func (b *Replica) Sync(ctx context.Context, storage certmagic.Storage) error {
-	if err := b.lockStorage(ctx); err != nil {
+func (r *Replica) Sync(ctx context.Context, storage certmagic.Storage) error {
+	if err := r.lockStorage(ctx); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
 	go func() {
-		defer b.unlockStorage()
-		done <- b.update(ctx, storage)
+		defer r.unlockStorage()
+		done <- r.update(ctx, storage)
 	}()
 	select {
 	case err := <-done:
@@ -147,92 +147,92 @@ func (b *Replica) Sync(ctx context.Context, storage certmagic.Storage) error {
 // abandonAfter is how long a storage may take to notice that its context is done.
 const abandonAfter = time.Second
 
-func (b *Replica) update(ctx context.Context, storage certmagic.Storage) error {
-	writing := b.writePending(ctx, storage)
-	b.mu.Lock()
-	before := b.edits
-	b.mu.Unlock()
+func (r *Replica) update(ctx context.Context, storage certmagic.Storage) error {
+	writing := r.writePending(ctx, storage)
+	r.mu.Lock()
+	before := r.edits
+	r.mu.Unlock()
 	found, reading := read(ctx, storage)
 	if found != nil {
-		b.merge(found, before)
+		r.merge(found, before)
 	}
 	return errors.Join(writing, reading)
 }
 
 // lockStorage waits until nobody else uses the storage. Unlike a mutex it respects ctx: the
 // other one may hang for longer than the caller has time.
-func (b *Replica) lockStorage(ctx context.Context) error {
-	b.mu.Lock()
-	if b.storageBusy == nil {
-		b.storageBusy = make(chan struct{}, 1)
+func (r *Replica) lockStorage(ctx context.Context) error {
+	r.mu.Lock()
+	if r.storageBusy == nil {
+		r.storageBusy = make(chan struct{}, 1)
 	}
-	b.mu.Unlock()
+	r.mu.Unlock()
 	select {
-	case b.storageBusy <- struct{}{}:
+	case r.storageBusy <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the storage: %w", ctx.Err())
 	}
 }
 
-func (b *Replica) unlockStorage() { <-b.storageBusy }
+func (r *Replica) unlockStorage() { <-r.storageBusy }
 
 // merge takes over what was found in the storage, except where an edit after number before
 // is newer, or where the key could not be loaded.
-func (b *Replica) merge(found *contents, before int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for key, p := range b.entries {
-		if p.pending || p.edit > before || slices.Contains(found.unread, key) || slices.Contains(found.corrupt, key) {
-			found.entries[key] = p
+func (r *Replica) merge(found *contents, before int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, e := range r.entries {
+		if e.pending || e.edit > before || slices.Contains(found.unread, key) || slices.Contains(found.corrupt, key) {
+			found.entries[key] = e
 		}
 	}
-	b.entries, b.corrupt = found.entries, found.corrupt
-	b.loaded = b.loaded || len(found.unread) == 0
+	r.entries, r.corrupt = found.entries, found.corrupt
+	r.loaded = r.loaded || len(found.unread) == 0
 }
 
 // writePending writes pending entries to the storage.
-func (b *Replica) writePending(ctx context.Context, storage certmagic.Storage) error {
-	b.mu.Lock()
+func (r *Replica) writePending(ctx context.Context, storage certmagic.Storage) error {
+	r.mu.Lock()
 	pending := make(map[string]entry)
-	for key, p := range b.entries {
-		if p.pending {
-			pending[key] = p
+	for key, e := range r.entries {
+		if e.pending {
+			pending[key] = e
 		}
 	}
-	b.mu.Unlock()
+	r.mu.Unlock()
 	var errs []error
-	for key, p := range pending {
+	for key, e := range pending {
 		if ctx.Err() != nil { // not all storages respect it
 			return errors.Join(append(errs, ctx.Err())...)
 		}
-		if err := p.store(ctx, storage, key); err != nil {
+		if err := e.store(ctx, storage, key); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		b.markStored(key, p)
+		r.markStored(key, e)
 	}
 	return errors.Join(errs...)
 }
 
 // markStored records that an entry is in the storage.
-func (b *Replica) markStored(key string, p entry) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.entries[key].edit == p.edit { // else a newer one is pending
-		p.pending = false
-		b.entries[key] = p
+func (r *Replica) markStored(key string, e entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.entries[key].edit == e.edit { // else a newer one is pending
+		e.pending = false
+		r.entries[key] = e
 	}
 }
 
-func (p entry) store(ctx context.Context, storage certmagic.Storage, key string) error {
-	if p.gone {
+func (e entry) store(ctx context.Context, storage certmagic.Storage, key string) error {
+	if e.gone {
 		if err := storage.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing %s: %w", key, err)
 		}
 		return nil
 	}
-	text, err := json.Marshal(p.Intent)
+	text, err := json.Marshal(e.Intent)
 	if err == nil {
 		err = storage.Store(ctx, key, text)
 	}

@@ -60,15 +60,15 @@ func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool 
 	if !ok {
 		return false
 	}
-	w, first := p.queue.join(p.HoldMax)
-	if w == nil {
+	waiter, first := p.queue.join(p.HoldMax)
+	if waiter == nil {
 		r.holdSpent = true
 		p.reportHold(Overflow)
 		return false
 	}
 	outcome := TimedOut
 	defer func() {
-		p.queue.leave(w)
+		p.queue.leave(waiter)
 		if p.queue.size.Load() == 0 {
 			p.stopHandover()
 		}
@@ -81,7 +81,7 @@ func (p *Pool) wait(ctx context.Context, r *Request, try func(*view) bool) bool 
 	defer timer.Stop()
 	for ok {
 		select {
-		case <-w.turn:
+		case <-waiter.turn:
 			if try(p.view.Load()) {
 				outcome = Served
 				return true

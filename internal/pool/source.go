@@ -99,7 +99,7 @@ func (p *Pool) hasUnreadSource() bool {
 func (p *Pool) watchSource(ctx context.Context, i int) {
 	r := reader{Source: p.Sources[i]}
 	defer r.abandon()
-	var told cause.Cause
+	var reported cause.Cause
 	for {
 		list, err := r.read(ctx)
 		if err == nil {
@@ -113,8 +113,8 @@ func (p *Pool) watchSource(ctx context.Context, i int) {
 			p.sourceFailed(i)
 			wait = min(wait, sourceRetry)
 		}
-		if c := cause.Of(err); c != told {
-			told = c
+		if c := cause.Of(err); c != reported {
+			reported = c
 			p.reportSource(r.Name, err)
 		}
 		pause(ctx, jittered(wait))

@@ -185,8 +185,8 @@ func (u *Upstream) probe() {
 	}
 	u.checkRunning, u.checkAgain = true, false
 	u.mu.Unlock()
-	r, ok := b.prober.do(b.check)
-	u.finishCheck(b.policy, r, ok)
+	result, ok := b.prober.do(b.check)
+	u.finishCheck(b.policy, result, ok)
 }
 
 // finishCheck records the result of a check, if there is one, and schedules the next.

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,7 +22,7 @@ const (
 )
 
 // errTooManyRedirects ends a check after maxRedirects.
-var errTooManyRedirects = errors.New("more than 10 redirects, maybe in a circle")
+var errTooManyRedirects = fmt.Errorf("more than %d redirects, maybe in a circle", maxRedirects)
 
 // HTTP checks that an upstream answers a request as expected.
 //
