@@ -116,9 +116,9 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestShortFormIsTheLongForm checks that the short form says nothing that the
+// TestShortFormEqualsLongForm checks that the short form says nothing that the
 // long one could not.
-func TestShortFormIsTheLongForm(t *testing.T) {
+func TestShortFormEqualsLongForm(t *testing.T) {
 	for short, long := range map[string]string{
 		"healthpool a:1 b:2": `route {
 			no_healthy_upstream

@@ -190,9 +190,9 @@ func TestNoneAvailable(t *testing.T) {
 	t.Run("passive checks", func(t *testing.T) { check(t, "/passive", dead) })
 }
 
-// TestRetryMatchRanOut is about a status that the owner's lb_retry_match does not
+// TestRetryMatchExhausted is about a status that the owner's lb_retry_match does not
 // accept: Caddy has closed that body, so there is nothing to pass on.
-func TestRetryMatchRanOut(t *testing.T) {
+func TestRetryMatchExhausted(t *testing.T) {
 	b := newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Etag", `"of the app"`)
 		if r.URL.Path == "/429" {

@@ -108,9 +108,9 @@ func TestCheckBody(t *testing.T) {
 	), "healthy", "unexpected_body", "unexpected_status", "healthy", "healthy")
 }
 
-// TestCheckElsewhere checks health_port and health_upstream, with an app that
+// TestCheckPortAndUpstream checks health_port and health_upstream, with an app that
 // takes no connections for checks itself.
-func TestCheckElsewhere(t *testing.T) {
+func TestCheckPortAndUpstream(t *testing.T) {
 	var asked atomic.Value
 	health := newBackendFunc(t, func(_ http.ResponseWriter, r *http.Request) {
 		if target := r.Header.Get("X-Target"); target != "" {

@@ -91,9 +91,9 @@ func (s *site) awaitUpstream(addr, state string) {
 	await(s.t, addr+" is "+state, func() bool { return s.upstream(addr).State == state })
 }
 
-// TestRefusedIsOutAtOnce checks that one refused connection is proof: the check
+// TestRefusedIsUnhealthyAtOnce checks that one refused connection is proof: the check
 // that finds it decides, and so does the one that a failed request asks for.
-func TestRefusedIsOutAtOnce(t *testing.T) {
+func TestRefusedIsUnhealthyAtOnce(t *testing.T) {
 	for name, interval := range map[string]string{"found by a check": "30ms", "found by a request": "1h"} {
 		t.Run(name, func(t *testing.T) {
 			a, b := newBackend(t, "a"), newBackend(t, "b")

@@ -99,9 +99,9 @@ func TestHoldIsBounded(t *testing.T) {
 	}
 }
 
-// TestLongOutageIsToldAtOnce checks that hold counts from the beginning of the
+// TestLongOutageAnswersAtOnce checks that hold counts from the beginning of the
 // outage.
-func TestLongOutageIsToldAtOnce(t *testing.T) {
+func TestLongOutageAnswersAtOnce(t *testing.T) {
 	b := newBackend(t, "hello")
 	const hold = 400 * time.Millisecond
 	s := run(t, fmt.Sprintf("healthpool %s {\nhold %v\n}", b.addr, hold))
@@ -125,9 +125,9 @@ func TestLongOutageIsToldAtOnce(t *testing.T) {
 	}
 }
 
-// TestNoHoldForWhatNeverWorked checks that nobody waits for an app that was
+// TestNoHoldIfNeverHealthy checks that nobody waits for an app that was
 // never seen up: it is not restarting.
-func TestNoHoldForWhatNeverWorked(t *testing.T) {
+func TestNoHoldIfNeverHealthy(t *testing.T) {
 	s := run(t, "healthpool "+deadAddress(t))
 	s.awaitPool("down")
 	if got := s.get("/"); got.took > time.Second || !got.isOurs() {
@@ -147,8 +147,8 @@ func TestHoldOff(t *testing.T) {
 	}
 }
 
-// TestLeavingEndsTheHold checks that a client that leaves frees its place.
-func TestLeavingEndsTheHold(t *testing.T) {
+// TestClientLeavingEndsHold checks that a client that leaves frees its place.
+func TestClientLeavingEndsHold(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "healthpool "+b.addr+" {\nhold 1m\n}")
 	s.awaitPool("up")

@@ -159,9 +159,9 @@ func TestEachProxyIsJudgedByItsOwnAnswers(t *testing.T) {
 	}
 }
 
-// TestOwnersAnswerIsNoVerdict checks that what handle_response makes of an answer
+// TestHandleResponseStatusDoesNotCount checks that what handle_response makes of an answer
 // is not taken for the upstream's.
-func TestOwnersAnswerIsNoVerdict(t *testing.T) {
+func TestHandleResponseStatusDoesNotCount(t *testing.T) {
 	for _, policy := range []string{"health_aware", "round_robin"} {
 		t.Run(policy, func(t *testing.T) {
 			a, b := newBackend(t, "a"), newBackend(t, "b")

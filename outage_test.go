@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestPollFloodKeepsNobodyAway checks that whoever asks all the time does not make
+// TestPollFloodDoesNotDelayVisitors checks that whoever asks all the time does not make
 // visitors wait.
-func TestPollFloodKeepsNobodyAway(t *testing.T) {
+func TestPollFloodDoesNotDelayVisitors(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "healthpool "+b.addr)
 	await(t, "the pool is up", func() bool { return s.poll("/", "x").status == http.StatusNoContent })
@@ -137,9 +137,9 @@ func TestWaitingVisitors(t *testing.T) {
 	await(t, "they have left", func() bool { return waiting(0) })
 }
 
-// TestRefreshOffLeavesHead checks that without pages that ask, nobody's HEAD is taken
+// TestRefreshOffPassesHead checks that without pages that ask, nobody's HEAD is taken
 // for a poll.
-func TestRefreshOffLeavesHead(t *testing.T) {
+func TestRefreshOffPassesHead(t *testing.T) {
 	b := newBackendFunc(t, cookieApp)
 	s := run(t, "healthpool "+b.addr+" {\npage {\nrefresh off\n}\n}")
 	if got := s.poll("/", "x"); got.status != http.StatusFound {

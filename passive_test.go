@@ -93,8 +93,8 @@ func checkEjected(t *testing.T, s *site, bad *backend, after int64, status int) 
 	}
 }
 
-// TestEjectionInARowOnly has an app fail four times of five.
-func TestEjectionInARowOnly(t *testing.T) {
+// TestEjectionNeedsConsecutiveFailures has an app fail four times of five.
+func TestEjectionNeedsConsecutiveFailures(t *testing.T) {
 	n := 0
 	bad := newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) {
 		if n++; n%5 != 0 {

@@ -182,9 +182,9 @@ func TestSocketsAreCheckedApart(t *testing.T) {
 	}
 }
 
-// TestStaticUpstreamsBeside checks that an owner who names upstreams in two places
+// TestStaticUpstreamsAreReported checks that an owner who names upstreams in two places
 // is told which are used.
-func TestStaticUpstreamsBeside(t *testing.T) {
+func TestStaticUpstreamsAreReported(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	s := run(t, "reverse_proxy {\nto "+b.addr+"\ndynamic healthpool "+a.addr+"\n}")
 	s.awaitPool("up")
@@ -336,9 +336,9 @@ func TestTwoSitesOnePool(t *testing.T) {
 	}
 }
 
-// TestCorePassiveChecksBeside checks that reverse_proxy's own passive checks do not
+// TestCorePassiveChecksDoNotBlockPool checks that reverse_proxy's own passive checks do not
 // take down a pool that is up: there would be a page while all upstreams answer.
-func TestCorePassiveChecksBeside(t *testing.T) {
+func TestCorePassiveChecksDoNotBlockPool(t *testing.T) {
 	a, b, c := answering(t, 404), answering(t, 404), answering(t, 404)
 	s := run(t, fmt.Sprintf("no_healthy_upstream\nreverse_proxy {\ndynamic healthpool %s %s %s\nlb_policy health_aware\nfail_duration 30s\nunhealthy_status 404\n}",
 		a.addr, b.addr, c.addr))

@@ -203,8 +203,8 @@ func ours() string {
 	return strings.Join(found, "\n\n")
 }
 
-// TestNothingIsLeft checks that no goroutine and no check outlives Caddy.
-func TestNothingIsLeft(t *testing.T) {
+// TestNothingLeaks checks that no goroutine and no check outlives Caddy.
+func TestNothingLeaks(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, fmt.Sprintf("healthpool %s %s {\nhealth_uri /healthz\nhealth_interval 5ms\nhealth_down_interval 5ms\n}\nhandle /x {\nhealthpool %s {\nhealth_uri /\nhealth_interval 5ms\n}\n}",
 		b.addr, deadAddress(t), rawBackend(t, hang)))

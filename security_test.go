@@ -25,9 +25,9 @@ var spoiled = map[string]string{
 	"the same trailer with GET": "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: a b\r\n\r\n0\r\n\r\n",
 }
 
-// TestSpoiledRequests checks that nobody can have upstreams checked, suspected or
+// TestBrokenRequests checks that nobody can have upstreams checked, suspected or
 // ejected with requests that are broken themselves.
-func TestSpoiledRequests(t *testing.T) {
+func TestBrokenRequests(t *testing.T) {
 	for name, text := range spoiled {
 		t.Run(name, func(t *testing.T) {
 			app := func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }

@@ -256,9 +256,9 @@ func TestSourceFails(t *testing.T) {
 	await(t, "a source is good again", func() bool { return len(said("source is good again", modes[0].name)) > 0 })
 }
 
-// TestSourceListsSomeNonsense checks that what is good of a list is used, and that no
+// TestSourceListsInvalidAddresses checks that what is good of a list is used, and that no
 // placeholder is replaced for whoever made the list.
-func TestSourceListsSomeNonsense(t *testing.T) {
+func TestSourceListsInvalidAddresses(t *testing.T) {
 	t.Setenv("SECRET", "127.0.0.1")
 	b := newBackend(t, "b")
 	l := newList(t)
@@ -289,9 +289,9 @@ func TestSourceThatNeverWorked(t *testing.T) {
 	await(t, "it is used", func() bool { return s.get("/").body == "b" })
 }
 
-// TestSourceIsAwaited has requests come before a source is read for the first
+// TestRequestsWaitForSource has requests come before a source is read for the first
 // time: they are held for it.
-func TestSourceIsAwaited(t *testing.T) {
+func TestRequestsWaitForSource(t *testing.T) {
 	b := newBackend(t, "b")
 	l := newList(t)
 	read := make(chan struct{})

@@ -144,9 +144,9 @@ func TestTrailersAndEarlyHints(t *testing.T) {
 	})
 }
 
-// TestResponseThatBreaksOff checks that nothing is written over or behind what
+// TestResponseBreaksOff checks that nothing is written over or behind what
 // the client has already.
-func TestResponseThatBreaksOff(t *testing.T) {
+func TestResponseBreaksOff(t *testing.T) {
 	for name, text := range map[string]string{
 		"with a length": "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun",
 		"in chunks":     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n",
@@ -209,9 +209,9 @@ func TestLargeBodies(t *testing.T) {
 	})
 }
 
-// TestConnectionHolds checks that a connection to Caddy survives its answers: a
+// TestConnectionIsReused checks that a connection to Caddy survives its answers: a
 // visitor's browser uses it again.
-func TestConnectionHolds(t *testing.T) {
+func TestConnectionIsReused(t *testing.T) {
 	eachStream(t, deadAddress(t), func(t *testing.T, s *site) {
 		conn := s.dial()
 		r := bufio.NewReader(conn)

@@ -69,9 +69,9 @@ func TestCheckTCPOverTLS(t *testing.T) {
 	s.awaitPool("up")
 }
 
-// TestAuthorityIsPartOfThePool has two proxies trust different authorities for the
+// TestTrustedCAIsPartOfThePool has two proxies trust different authorities for the
 // same app: the one that is right must not get the verdicts of the other one.
-func TestAuthorityIsPartOfThePool(t *testing.T) {
+func TestTrustedCAIsPartOfThePool(t *testing.T) {
 	addr, right := tlsBackend(t, "hello", nil)
 	der := strange(t).Certificate[0]
 	wrong := filepath.Join(t.TempDir(), "other.pem")

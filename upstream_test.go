@@ -86,9 +86,9 @@ func TestMaxRequests(t *testing.T) {
 	}
 }
 
-// TestCrowdedForTooLong checks what is told to those who waited in vain for an app
+// TestFullForTooLong checks what is told to those who waited in vain for an app
 // that works, but has its hands full.
-func TestCrowdedForTooLong(t *testing.T) {
+func TestFullForTooLong(t *testing.T) {
 	for _, policy := range []string{"health_aware", "round_robin"} {
 		t.Run(policy, func(t *testing.T) {
 			c := newCrowd(t)

@@ -144,9 +144,9 @@ func TestFail(t *testing.T) {
 	check("forgotten", at(0), 0, false)
 }
 
-// TestAgeOfWhatIsNotYetCounted: a request is begun in two steps, and is never
+// TestAgeDuringBegin: a request is begun in two steps, and is never
 // taken for an old one between them.
-func TestAgeOfWhatIsNotYetCounted(t *testing.T) {
+func TestAgeDuringBegin(t *testing.T) {
 	var l Load
 	l.Begin(at(0))
 	l.startSum.Add(at(5))

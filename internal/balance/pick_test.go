@@ -129,9 +129,9 @@ func TestTwoChoices(t *testing.T) {
 	}
 }
 
-// TestBetterOfTwo: beyond the full scan, the least busy is found as often as it
+// TestBetterOfTwoIsPicked: beyond the full scan, the least busy is found as often as it
 // is one of two distinct draws.
-func TestBetterOfTwo(t *testing.T) {
+func TestBetterOfTwoIsPicked(t *testing.T) {
 	inFlight := make([]int, 20)
 	for i := range inFlight {
 		inFlight[i] = i
@@ -189,9 +189,9 @@ func TestFailureIsWorseThanAnything(t *testing.T) {
 	}
 }
 
-// TestFarTooSlow: that much is in flight everywhere else does not send requests
+// TestOutlier: that much is in flight everywhere else does not send requests
 // to one that hangs or is far too slow. One that is just slower takes its part.
-func TestFarTooSlow(t *testing.T) {
+func TestOutlier(t *testing.T) {
 	for _, n := range []int{2, 8, 20} {
 		for name, tt := range map[string]struct {
 			first func(*Load)

@@ -52,9 +52,9 @@ func TestBuoyant(t *testing.T) {
 	}
 }
 
-// TestFailingFastAttractsNothing is the sinkhole: an upstream that answers every
+// TestFailingFastAttractsNoRequests is the sinkhole: an upstream that answers every
 // request with an error in no time, wherever there is little in flight or much.
-func TestFailingFastAttractsNothing(t *testing.T) {
+func TestFailingFastAttractsNoRequests(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		n        int

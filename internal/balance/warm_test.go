@@ -87,8 +87,8 @@ func TestAllAreNew(t *testing.T) {
 	}
 }
 
-// TestOnlyTheNewIsLeft: it is taken then, as cold as it is, every time.
-func TestOnlyTheNewIsLeft(t *testing.T) {
+// TestOnlyNewUpstreamIsLeft: it is taken then, as cold as it is, every time.
+func TestOnlyNewUpstreamIsLeft(t *testing.T) {
 	for _, n := range []int{1, 2, 8, 9, 100} {
 		l := loads(n)
 		got := shares(n, at(0), 1000, func(i int) Choice {

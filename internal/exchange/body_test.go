@@ -9,8 +9,8 @@ import (
 	"testing/iotest"
 )
 
-// TestSpoiled checks whose fault it is that a request could not be sent.
-func TestSpoiled(t *testing.T) {
+// TestClientFault checks whose fault it is that a request could not be sent.
+func TestClientFault(t *testing.T) {
 	broken := func() io.Reader { return iotest.ErrReader(errors.New("broken off")) }
 	for _, tt := range []struct {
 		name, host, trailer string
@@ -46,8 +46,8 @@ func TestSpoiled(t *testing.T) {
 	}
 }
 
-// TestSpoiledMethod: HTTP/2 lets in methods that no transport lets out.
-func TestSpoiledMethod(t *testing.T) {
+// TestClientFaultMethod: HTTP/2 lets in methods that no transport lets out.
+func TestClientFaultMethod(t *testing.T) {
 	for method, want := range map[string]bool{"GET": false, "M-SEARCH": false, "G T": true, "": true} {
 		if got := new(Record).ClientFault(&http.Request{Method: method, Host: "example.com"}); got != want {
 			t.Errorf("%q: got %v", method, got)

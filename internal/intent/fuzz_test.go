@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// FuzzBook: whatever others write to the storage, the book heeds nothing that its own
+// FuzzReplica: whatever others write to the storage, the book heeds nothing that its own
 // orders could not have said, and goes on taking orders.
-func FuzzBook(f *testing.F) {
+func FuzzReplica(f *testing.F) {
 	for _, text := range []string{
 		`{"pool":"shop","since":"2026-11-22T18:00:00Z","message":"moving","until":"2026-11-22T19:00:00Z","allow":["10.0.0.0/8"]}`,
 		`{"pool":"shop","upstream":"app:1"}`, `{"pool":"other"}`, `{"POOL":"shop","pool":null}`, `{"pool":"shop","allow":["::/0","x"]}`,

@@ -154,9 +154,9 @@ func (b *Replica) wants(pool string) string {
 	return s
 }
 
-// TestBooksShareStorage: what is said in one process is so in all, whoever wrote last
+// TestReplicasShareStorage: what is said in one process is so in all, whoever wrote last
 // about another upstream.
-func TestBooksShareStorage(t *testing.T) {
+func TestReplicasShareStorage(t *testing.T) {
 	m := newMemory()
 	var one, two Replica
 	one.Put(Intent{Pool: "shop", Upstream: "a:1"})
@@ -188,9 +188,9 @@ func TestBooksShareStorage(t *testing.T) {
 	}
 }
 
-// TestBookKeepsWhatStorageRefuses: an order counts from the beginning, and is stored
+// TestFailedWritesAreRetried: an order counts from the beginning, and is stored
 // as soon as that works.
-func TestBookKeepsWhatStorageRefuses(t *testing.T) {
+func TestFailedWritesAreRetried(t *testing.T) {
 	m := newMemory()
 	var b Replica
 	b.Put(Intent{Pool: "shop", Upstream: "a:1"})
@@ -213,9 +213,9 @@ func TestBookKeepsWhatStorageRefuses(t *testing.T) {
 	}
 }
 
-// TestBookPassesOverNonsense: what is no intent in the storage is nobody's wish, and
+// TestCorruptEntriesAreIgnored: what is no intent in the storage is nobody's wish, and
 // keeps no other from being heeded; but one that was heeded before stands.
-func TestBookPassesOverNonsense(t *testing.T) {
+func TestCorruptEntriesAreIgnored(t *testing.T) {
 	m := newMemory()
 	var b, other Replica
 	b.Put(Intent{Pool: "shop", Upstream: "a:1"})
@@ -236,9 +236,9 @@ func TestBookPassesOverNonsense(t *testing.T) {
 	}
 }
 
-// TestBookBoundsStorage: who can write to the storage can close a pool, but not have
+// TestStorageLimits: who can write to the storage can close a pool, but not have
 // every visitor sent a flood, nor write elsewhere by the name of a pool.
-func TestBookBoundsStorage(t *testing.T) {
+func TestStorageLimits(t *testing.T) {
 	const evil = "../../../../etc/passwd"
 	for name, tt := range map[string]struct {
 		i      Intent
@@ -267,9 +267,9 @@ func TestBookBoundsStorage(t *testing.T) {
 	}
 }
 
-// TestBookOfBusyStorage: that a file vanishes while the folder is listed does not mean
+// TestFilesVanishDuringList: that a file vanishes while the folder is listed does not mean
 // that nothing is wanted.
-func TestBookOfBusyStorage(t *testing.T) {
+func TestFilesVanishDuringList(t *testing.T) {
 	for _, tt := range []struct {
 		shown []int
 		fails bool
@@ -298,9 +298,9 @@ func TestBookOfBusyStorage(t *testing.T) {
 	}
 }
 
-// TestBookReadsWhatItCan: what cannot be loaded stays as it is known, and keeps nothing
+// TestPartialRead: what cannot be loaded stays as it is known, and keeps nothing
 // else from being heeded.
-func TestBookReadsWhatItCan(t *testing.T) {
+func TestPartialRead(t *testing.T) {
 	m := newMemory()
 	var b, other, fresh Replica
 	b.Put(Intent{Pool: "shop", Upstream: "known:1"})
@@ -325,9 +325,9 @@ func TestBookReadsWhatItCan(t *testing.T) {
 	}
 }
 
-// TestBookWritesWhatItCan: what cannot be stored is kept, and keeps nothing else from
+// TestPartialWrite: what cannot be stored is kept, and keeps nothing else from
 // being stored, nor what is there from being heeded.
-func TestBookWritesWhatItCan(t *testing.T) {
+func TestPartialWrite(t *testing.T) {
 	m := newMemory()
 	var b, other Replica
 	other.Put(Intent{Pool: "shop", Upstream: "new:1"})
@@ -353,9 +353,9 @@ func TestBookWritesWhatItCan(t *testing.T) {
 	}
 }
 
-// TestBookOutOfTime: a storage that does not heed the time there is keeps none of what
+// TestTimeoutKeepsEntries: a storage that does not heed the time there is keeps none of what
 // it has not been asked of from being wanted.
-func TestBookOutOfTime(t *testing.T) {
+func TestTimeoutKeepsEntries(t *testing.T) {
 	m := newMemory()
 	var b Replica
 	b.Put(Intent{Pool: "shop", Upstream: "a:1"})
@@ -370,8 +370,8 @@ func TestBookOutOfTime(t *testing.T) {
 	}
 }
 
-// TestBookWaitsNoLonger: another one that hangs costs no more than the time there is.
-func TestBookWaitsNoLonger(t *testing.T) {
+// TestSyncTimesOutWhileWaiting: another one that hangs costs no more than the time there is.
+func TestSyncTimesOutWhileWaiting(t *testing.T) {
 	m := newMemory()
 	m.set(nil, true)
 	var b Replica
@@ -400,8 +400,8 @@ func TestBookWaitsNoLonger(t *testing.T) {
 	b.sync(t, m)
 }
 
-// TestBookInUse: orders while the storage is asked are not lost.
-func TestBookInUse(t *testing.T) {
+// TestOrdersDuringSync: orders while the storage is asked are not lost.
+func TestOrdersDuringSync(t *testing.T) {
 	m := newMemory()
 	var b Replica
 	var wg sync.WaitGroup
@@ -446,9 +446,9 @@ func TestSyncer(t *testing.T) {
 	})
 }
 
-// TestSyncerOfSlowStorage: an order is answered when patience is over, stored when the
+// TestSyncerSlowStorage: an order is answered when patience is over, stored when the
 // storage is back, and Stop waits for nothing but that it gives up.
-func TestSyncerOfSlowStorage(t *testing.T) {
+func TestSyncerSlowStorage(t *testing.T) {
 	for _, interval := range []time.Duration{0, 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory()
@@ -491,9 +491,9 @@ func (s slow) Store(ctx context.Context, key string, value []byte) error {
 	return s.memory.Store(ctx, key, value)
 }
 
-// TestSettleAmongOthers: however many times are just ending that looked before the order
+// TestFlushDuringOtherSyncs: however many times are just ending that looked before the order
 // came, it is the one after them that tells whether it is stored.
-func TestSettleAmongOthers(t *testing.T) {
+func TestFlushDuringOtherSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ending := make(chan struct{})
 		s := &Syncer{Replica: new(Replica), Storage: slow{newMemory()}, OnSync: func(error) { <-ending }}
@@ -516,8 +516,8 @@ func TestSettleAmongOthers(t *testing.T) {
 	})
 }
 
-// TestSettleIsOfItsOrder: an order is stored, even if another has come meanwhile.
-func TestSettleIsOfItsOrder(t *testing.T) {
+// TestFlushWaitsForItsOwnOrder: an order is stored, even if another has come meanwhile.
+func TestFlushWaitsForItsOwnOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Syncer{Replica: new(Replica), Storage: slow{newMemory()}, OnSync: func(error) {}}
 		s.Start()
@@ -545,9 +545,9 @@ func (d deaf) List(context.Context, string, bool) ([]string, error) {
 	return nil, fs.ErrNotExist
 }
 
-// TestDeafStorage: a reload waits for no storage that goes on for ever, and nobody else
+// TestStorageIgnoringContext: a reload waits for no storage that goes on for ever, and nobody else
 // asks it until it comes back.
-func TestDeafStorage(t *testing.T) {
+func TestStorageIgnoringContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := deaf{newMemory(), make(chan struct{})}
 		s := &Syncer{Replica: new(Replica), Storage: d, OnSync: func(error) {}}
@@ -571,9 +571,9 @@ func TestDeafStorage(t *testing.T) {
 	})
 }
 
-// TestSettleAfterStop: where nobody tells the storage, there is nothing to wait for.
-func TestSettleAfterStop(t *testing.T) {
-	settlesAtOnce := func(t *testing.T, s *Syncer) {
+// TestFlushAfterStop: where nobody tells the storage, there is nothing to wait for.
+func TestFlushAfterStop(t *testing.T) {
+	flushesAtOnce := func(t *testing.T, s *Syncer) {
 		t.Helper()
 		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -586,8 +586,8 @@ func TestSettleAfterStop(t *testing.T) {
 		s, _ := newSyncer(newMemory(), time.Second)
 		synctest.Wait()
 		s.Stop()
-		settlesAtOnce(t, s)
-		settlesAtOnce(t, &Syncer{Replica: new(Replica)}) // without Start
+		flushesAtOnce(t, s)
+		flushesAtOnce(t, &Syncer{Replica: new(Replica)}) // without Start
 	})
 	synctest.Test(t, func(t *testing.T) { // one that waits already
 		s, _ := newSyncer(newMemory(), time.Second)

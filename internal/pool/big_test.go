@@ -92,9 +92,9 @@ func awaitView(b *testing.B, p *Pool, ok func(*view) bool) {
 	}
 }
 
-// TestWaitingIsNoStorm: a big pool of which most upstreams are out has each of them
+// TestHeldRequestsCauseNoCheckStorm: a big pool of which most upstreams are out has each of them
 // checked every second or so, and not for every request that begins to wait.
-func TestWaitingIsNoStorm(t *testing.T) {
+func TestHeldRequestsCauseNoCheckStorm(t *testing.T) {
 	const n = 1000
 	synctest.Test(t, func(t *testing.T) {
 		o := options()

@@ -193,9 +193,9 @@ func TestRestartEjectsNobody(t *testing.T) {
 	})
 }
 
-// TestDoubtsCountOnceACheckPasses: what takes connections, passes its checks and
+// TestUnconfirmedFailuresCountAfterAPass: what takes connections, passes its checks and
 // answers nothing is ejected, also where its requests were sent on elsewhere.
-func TestDoubtsCountOnceACheckPasses(t *testing.T) {
+func TestUnconfirmedFailuresCountAfterAPass(t *testing.T) {
 	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
 		for range 5 {
 			fade(p, 1, true)
@@ -239,8 +239,8 @@ func TestUnwatchedRequestsEjectNobody(t *testing.T) {
 	})
 }
 
-// TestSuccessEndsDoubts: they do not count with those that come after it.
-func TestSuccessEndsDoubts(t *testing.T) {
+// TestSuccessClearsUnconfirmedFailures: they do not count with those that come after it.
+func TestSuccessClearsUnconfirmedFailures(t *testing.T) {
 	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
 		fade(p, 4, true)
 		serve(p, 0, 1, 200)

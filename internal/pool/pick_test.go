@@ -37,7 +37,7 @@ func TestRestartIsBridged(t *testing.T) {
 	})
 }
 
-func TestLongOutageIsToldAtOnce(t *testing.T) {
+func TestLongOutageAnswersAtOnce(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		time.Sleep(interval)
 		apps[0].set(cause.ConnectionRefused)
@@ -234,9 +234,9 @@ func TestSuspectIsAvoidedUntilItsVerdict(t *testing.T) {
 	})
 }
 
-// TestVerdictMustBeNewer: a check that began before the request failed says
+// TestOlderCheckClearsNoSuspicion: a check that began before the request failed says
 // nothing about what happened since.
-func TestVerdictMustBeNewer(t *testing.T) {
+func TestOlderCheckClearsNoSuspicion(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		u := p.view.Load().members[0]
 		apps[0].takes = 100 * time.Millisecond
@@ -257,9 +257,9 @@ func TestVerdictMustBeNewer(t *testing.T) {
 	})
 }
 
-// TestUnacceptedResponseIsNoSuspicion: an upstream whose status the owner wants
+// TestRetriedResponseIsNotSuspect: an upstream whose status the owner wants
 // tried again elsewhere did answer.
-func TestUnacceptedResponseIsNoSuspicion(t *testing.T) {
+func TestRetriedResponseIsNotSuspect(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, _ []*app) {
 		r := new(Request)
 		pick(p, r)

@@ -156,8 +156,8 @@ func TestSchedule(t *testing.T) {
 		for i, w := range want {
 			within(t, fmt.Sprintf("pause before check %d", i+2), at[i+1]-at[i], w)
 		}
-		if _, since := p.DownSince(); since.IsZero() {
-			t.Error("the state has no date")
+		if _, since := p.DownSince(); since.Sub(begun) != at[4] {
+			t.Errorf("the state began after %v, want at the third failed check after %v", since.Sub(begun), at[4])
 		}
 	})
 }
@@ -209,9 +209,9 @@ func TestChecksAreBoundedAndNeverOverlap(t *testing.T) {
 	})
 }
 
-// TestFailuresAskForFewChecks: whoever has requests fail, at whatever pace, has each
+// TestFailuresTriggerFewChecks: whoever has requests fail, at whatever pace, has each
 // upstream checked a hundred times a second at most.
-func TestFailuresAskForFewChecks(t *testing.T) {
+func TestFailuresTriggerFewChecks(t *testing.T) {
 	for _, takes := range []time.Duration{0, time.Millisecond} { // no time to fail meanwhile, and some
 		bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 			apps[0].takes = takes

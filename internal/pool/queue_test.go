@@ -47,9 +47,9 @@ func TestFirstComeFirstServed(t *testing.T) {
 	})
 }
 
-// TestReleaseIsPaced: an upstream that comes back gets the held requests as it
+// TestReleaseWindow: an upstream that comes back gets the held requests as it
 // answers them, not all at once.
-func TestReleaseIsPaced(t *testing.T) {
+func TestReleaseWindow(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
 		breakOff(p, 1, cause.ConnectionRefused)
@@ -182,8 +182,8 @@ func TestBackups(t *testing.T) {
 	})
 }
 
-// TestQueueForgetsWhoLeaves: the turn is not lost with those in front who leave.
-func TestQueueForgetsWhoLeaves(t *testing.T) {
+// TestLeavingPassesTheTurn: the turn is not lost with those in front who leave.
+func TestLeavingPassesTheTurn(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
 		breakOff(p, 1, cause.ConnectionRefused)
@@ -277,9 +277,9 @@ func TestHoldsAreReportedFromTheStart(t *testing.T) {
 	})
 }
 
-// TestReleaseIsPacedForEach: the second to come back is not given all that the first
+// TestReleaseWindowForEachUpstream: the second to come back is not given all that the first
 // one left at once.
-func TestReleaseIsPacedForEach(t *testing.T) {
+func TestReleaseWindowForEachUpstream(t *testing.T) {
 	const held = 90
 	bubble(t, 2, options(), func(t *testing.T, p *Pool, apps []*app) {
 		for _, a := range apps {

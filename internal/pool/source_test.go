@@ -294,8 +294,8 @@ func TestOutageBeginsWhenTheLastIsGone(t *testing.T) {
 	})
 }
 
-// TestNonsenseIsToldInShort: a list that is all wrong does not fill the log.
-func TestNonsenseIsToldInShort(t *testing.T) {
+// TestInvalidListingsAreSummarized: a list that is all wrong does not fill the log.
+func TestInvalidListingsAreSummarized(t *testing.T) {
 	refuse := Source{NewMember: func(l Listing) (Member, error) { return Member{}, fmt.Errorf("no address: %q", l.Address) }}
 	for n, want := range map[int]string{
 		0: "<nil>", 1: `no address: "x"`, 4000: `no address: "x"; and 3999 more`,
@@ -307,9 +307,9 @@ func TestNonsenseIsToldInShort(t *testing.T) {
 	}
 }
 
-// TestSameFailureIsToldOnce: texts of errors may have ports in them, which differ each
+// TestSameFailureIsReportedOnce: texts of errors may have ports in them, which differ each
 // time.
-func TestSameFailureIsToldOnce(t *testing.T) {
+func TestSameFailureIsReportedOnce(t *testing.T) {
 	listed(t, []string{"app1:80"}, func(t *testing.T, _ *Pool, n *names) {
 		for port := range 30 {
 			n.set(func() { n.err = fmt.Errorf("read udp 127.0.0.1:%d->127.0.0.53:53: i/o timeout", 40_000+port) })
@@ -325,9 +325,9 @@ func TestSameFailureIsToldOnce(t *testing.T) {
 	})
 }
 
-// TestPartlyGoodListIsTaken: what is nonsense in a list is left out and told once, and
+// TestPartlyValidListIsUsed: what is nonsense in a list is left out and told once, and
 // the source is as good as ever.
-func TestPartlyGoodListIsTaken(t *testing.T) {
+func TestPartlyValidListIsUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &names{list: []string{"app1:80", "nonsense"}, apps: make(map[string]*app)}
 		o := n.options()

@@ -245,7 +245,7 @@ func TestGRPCFrames(t *testing.T) {
 
 // Go's client tries again at once when a new connection did not take its
 // request. A check must not do that for all of its time.
-func TestSentAway(t *testing.T) {
+func TestConnectionsClosed(t *testing.T) {
 	tests := map[string]string{
 		"goes away":      h2Frame(typeGoAway, 0, 0, "\x00\x00\x00\x00\x00\x00\x00\x00"),
 		"protocol error": h2Frame(typeReset, 0, 1, "\x00\x00\x00\x01"),

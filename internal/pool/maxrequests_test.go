@@ -43,9 +43,9 @@ func TestMaxRequests(t *testing.T) {
 	})
 }
 
-// TestFreePlacesAreUsed: a place that is free goes to who waits for one, no matter
+// TestFreedRequestsAreUsed: a place that is free goes to who waits for one, no matter
 // how many requests are unanswered in the other places.
-func TestFreePlacesAreUsed(t *testing.T) {
+func TestFreedRequestsAreUsed(t *testing.T) {
 	for name, held := range map[string]int{"always up": 0, "came back for some": 1, "came back for a window": firstReleaseWindow} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -86,9 +86,9 @@ func TestFreePlacesAreUsed(t *testing.T) {
 	}
 }
 
-// TestMaxRequestsIsNeverOverrun: an app that takes one request at a time, say, must
+// TestMaxRequestsIsNeverExceeded: an app that takes one request at a time, say, must
 // never get two, however many come at once.
-func TestMaxRequestsIsNeverOverrun(t *testing.T) {
+func TestMaxRequestsIsNeverExceeded(t *testing.T) {
 	for name, send := range map[string]func(p *Pool, r *Request) bool{
 		"health_aware": func(p *Pool, r *Request) bool { return pick(p, r) != "" },
 		"another policy": func(p *Pool, r *Request) bool {
