@@ -4,8 +4,8 @@ package healthpool_test
 
 import "testing"
 
-// TestAllocations holds the budgets: what a request costs must not depend on the
-// number of upstreams.
+// TestAllocations checks the budgets: the cost of a request must not depend on the number
+// of upstreams.
 func TestAllocations(t *testing.T) {
 	const runs = 1000
 	with, without := goodPath(t)

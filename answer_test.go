@@ -124,8 +124,8 @@ func checkBody(t *testing.T, r response, contentType string) {
 	}
 }
 
-// TestEveryMethod checks that every method gets the true status, and whether repeating it is
-// safe.
+// TestEveryMethod checks that every method gets the true status, and is told whether
+// repeating it is safe.
 func TestEveryMethod(t *testing.T) {
 	s := run(t, fmt.Sprintf("no_healthy_upstream\nhandle /refused {\nreverse_proxy %s\n}\nhandle /closed {\nreverse_proxy %s\n}",
 		deadAddress(t), rawBackend(t, request)))
@@ -155,8 +155,7 @@ func TestEveryMethod(t *testing.T) {
 	}
 }
 
-// TestPollHeaders checks that the answer to a poll is kept out of caches and search engines,
-// too.
+// TestPollHeaders checks that answers to polls are not cached or indexed either.
 func TestPollHeaders(t *testing.T) {
 	b := newStoppedBackend(t, cookieApp)
 	s := run(t, "no_healthy_upstream\nreverse_proxy "+b.addr)
@@ -177,8 +176,8 @@ func TestPollHeaders(t *testing.T) {
 	}
 }
 
-// TestConditionsAndRanges checks that conditional and range headers are ignored: a browser that
-// reloads must not be told that nothing has changed.
+// TestConditionsAndRanges checks that conditional and range headers are ignored: a browser
+// that reloads must not get 304.
 func TestConditionsAndRanges(t *testing.T) {
 	s := run(t, "header {\nEtag `\"x\"`\nLast-Modified \"Mon, 01 Jan 2024 00:00:00 GMT\"\nCache-Control max-age=600\nAccept-Ranges bytes\n}\n"+
 		"no_healthy_upstream\nreverse_proxy "+deadAddress(t))
@@ -201,7 +200,7 @@ func TestConditionsAndRanges(t *testing.T) {
 	}
 }
 
-// TestOptions checks each option of the page by what it changes.
+// TestOptions checks the effect of each option of the page.
 func TestOptions(t *testing.T) {
 	template := filepath.Join(t.TempDir(), "page.html")
 	const text = `<p>{{.Title}}|{{.Status}}|{{.Cause}}|{{.Fate}}|{{.Reference}}|{{.RetryAfter}}|{{.Service}}|{{.Message}}|{{range .Links}}{{.Label}}={{.URL}}{{end}}|{{.Lang}}|{{.Dir}}|{{.Poll}}</p>`

@@ -23,14 +23,14 @@ type backend struct {
 	t       *testing.T
 	addr    string
 	handler http.Handler
-	// hits counts the requests but checkPath, checks the others.
+	// hits counts all requests except those to checkPath, which checks counts.
 	hits, checks atomic.Int64
-	// failChecks makes checks answer 500.
+	// failChecks makes checks get 500.
 	failChecks atomic.Bool
 	server     *http.Server
 }
 
-// checkPath is where tests have health_uri point to.
+// checkPath is the health_uri of tests.
 const checkPath = "/healthz"
 
 // newBackend starts an app that answers every request with its name.
@@ -77,22 +77,22 @@ func (b *backend) start() {
 	go runServer(b.t, b.server, listener)
 }
 
-// runServer has a server serve until it is closed.
+// runServer serves until the server is closed.
 func runServer(t *testing.T, server interface{ Serve(net.Listener) error }, listener net.Listener) {
 	if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		t.Errorf("serving: %v", err)
 	}
 }
 
-// stop ends the app at once, with all its connections. A second call does nothing.
+// stop stops the app and closes all connections. Further calls do nothing.
 func (b *backend) stop() {
 	if b.server != nil {
 		_ = b.server.Close()
 	}
 }
 
-// rawBackend starts a server that hands each connection to f, which need not
-// close it. It returns its address.
+// rawBackend starts a server that passes each connection to f, and closes it afterwards. It
+// returns its address.
 func rawBackend(t *testing.T, f func(net.Conn)) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", deadAddress(t))
@@ -117,10 +117,10 @@ func rawBackend(t *testing.T, f func(net.Conn)) string {
 	return listener.Addr().String()
 }
 
-// request reads what there is of a request, which has been sent then.
+// request reads a request, which must have been sent already.
 func request(conn net.Conn) { _, _ = conn.Read(make([]byte, 4096)) }
 
-// reply returns a handler for rawBackend that answers a request with text.
+// reply returns a handler for rawBackend that sends text in answer to a request.
 func reply(text string) func(net.Conn) {
 	return func(conn net.Conn) {
 		request(conn)
@@ -128,11 +128,11 @@ func reply(text string) func(net.Conn) {
 	}
 }
 
-// hang is a handler for rawBackend that says nothing until the other side ends.
+// hang is a handler for rawBackend that never answers.
 func hang(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
-// tlsBackend starts an app that speaks TLS, and returns its address and the file
-// of the certificate to trust.
+// tlsBackend starts an app that speaks TLS. It returns its address and the file of its CA
+// certificate.
 func tlsBackend(t *testing.T, name string, configure func(*httptest.Server)) (addr, certificate string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -153,8 +153,8 @@ func tlsBackend(t *testing.T, name string, configure func(*httptest.Server)) (ad
 	return server.Listener.Addr().String(), certificate
 }
 
-// nameServer starts a DNS server that knows no name, or with silent never
-// answers. It returns its address.
+// nameServer starts a DNS server that knows no names or, if silent, never answers. It
+// returns its address.
 func nameServer(t *testing.T, silent bool) string {
 	t.Helper()
 	conn, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")

@@ -84,8 +84,7 @@ var badSourceOptions = []badInput{
 	{"health_follow_redirects\nhold off\nhealth_follow_redirects", "health_follow_redirects: must be given once, but is already specified, at Caddyfile:6"},
 }
 
-// badTraffic are what says which upstreams there are, and what requests tell of
-// them.
+// badTraffic has wrong values of the options for upstreams and passive checks.
 var badTraffic = []badInput{
 	{"backup", "backup: must name at least one upstream, such as app:8080, at Caddyfile:4"},
 	{"backup app:8080", `backup: must name each upstream once, got "app:8080" twice`},

@@ -9,11 +9,10 @@ import (
 	"testing"
 )
 
-// position is what Caddy says of where an error is; what follows is ours.
+// position is Caddy's prefix for the place of an error; the rest is our text.
 var position = regexp.MustCompile(`^(parsing caddyfile tokens for '\w+': |loading http app module: .*provision http\.(handlers\.no_healthy_upstream|reverse_proxy\.upstreams\.healthpool): )`)
 
-// complaint is what an owner reads of a Caddyfile that is wrong, without Caddy's
-// own words; empty if nothing is wrong with it.
+// complaint returns our error text for a wrong Caddyfile; empty if it is valid.
 func complaint(t *testing.T, caddyfile string) string {
 	t.Helper()
 	adapted, err := adapt(caddyfile)
@@ -26,7 +25,7 @@ func complaint(t *testing.T, caddyfile string) string {
 	return position.ReplaceAllString(err.Error(), "")
 }
 
-// badInput is what an owner wrote, and what is said about it.
+// badInput is a wrong configuration and the expected error.
 type badInput struct{ text, want string }
 
 func TestBadInput(t *testing.T) {
@@ -50,7 +49,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// TestBadTemplate checks what is said of an owner's page that cannot work.
+// TestBadTemplate checks the errors for invalid templates.
 func TestBadTemplate(t *testing.T) {
 	dir := t.TempDir()
 	for text, want := range map[string]string{
@@ -71,7 +70,7 @@ func TestBadTemplate(t *testing.T) {
 	}
 }
 
-// TestBadJSON checks that owners who write JSON are told the same.
+// TestBadJSON checks that wrong JSON gets the same errors.
 func TestBadJSON(t *testing.T) {
 	for _, input := range []badInput{
 		{`"handler": "no_healthy_upstream", "status": 200`, "status: must be from 400 to 599, got 200"},

@@ -19,7 +19,7 @@ import (
 	healthpool "github.com/healthpool/caddy-healthpool"
 )
 
-// newContext is that of a config which is not run.
+// newContext returns the context of a config that is not running.
 func newContext(tb testing.TB) caddy.Context {
 	tb.Helper()
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
@@ -34,7 +34,7 @@ func newContext(tb testing.TB) caddy.Context {
 	return ctx
 }
 
-// loadModule provisions one module as a config would.
+// loadModule provisions a module as a config would.
 func loadModule[T any](tb testing.TB, ctx caddy.Context, id, config string) T {
 	tb.Helper()
 	module, err := ctx.LoadModuleByID(id, json.RawMessage(config))
@@ -49,8 +49,8 @@ func loadPage(tb testing.TB, ctx caddy.Context) *healthpool.NoHealthyUpstream {
 	return loadModule[*healthpool.NoHealthyUpstream](tb, ctx, "http.handlers.no_healthy_upstream", "{}")
 }
 
-// newProxied returns a request as Caddy's server hands it to handlers, and a
-// function that makes it new again.
+// newProxied returns a request as Caddy's server passes it to handlers, and a function that
+// resets it.
 func newProxied(tb testing.TB) (r *http.Request, renew func()) {
 	tb.Helper()
 	vars := make(map[string]any)
@@ -60,22 +60,22 @@ func newProxied(tb testing.TB) (r *http.Request, renew func()) {
 	return r, func() { clear(vars) }
 }
 
-// discard is a response that goes nowhere.
+// discard is a response writer that discards the response.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d discard) WriteHeader(int)             {}
 
-// ok is the least that a handler does.
+// ok is a minimal handler.
 var ok = caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 	w.WriteHeader(http.StatusOK)
 	_, err := w.Write(nil)
 	return err
 })
 
-// goodPath returns a function that passes one request through the handler, and
-// one that does the same without it.
+// goodPath returns functions that pass one request through the handler, and the same
+// without it.
 func goodPath(tb testing.TB) (with, without func()) {
 	tb.Helper()
 	page := loadPage(tb, newContext(tb))
@@ -108,8 +108,8 @@ func BenchmarkHandlerGoodPath(b *testing.B) {
 	}
 }
 
-// BenchmarkHandlerFailing is a request that no upstream answers, in an outage that is
-// in the log already.
+// BenchmarkHandlerFailing measures a request that no upstream answers, in an outage that is
+// already logged.
 func BenchmarkHandlerFailing(b *testing.B) {
 	for _, accept := range []string{"text/html", "application/problem+json", "*/*"} {
 		b.Run(accept, func(b *testing.B) {
@@ -118,7 +118,7 @@ func BenchmarkHandlerFailing(b *testing.B) {
 	}
 }
 
-// BenchmarkHandlerPoll is a page that asks whether the site is back.
+// BenchmarkHandlerPoll measures a page's poll.
 func BenchmarkHandlerPoll(b *testing.B) {
 	benchmarkFailing(b, http.MethodHead, "Recovery-Poll", "direct")
 }
@@ -140,7 +140,7 @@ func benchmarkFailing(b *testing.B, method, header, value string) {
 	}
 }
 
-// refused is a proxy of which no upstream takes connections.
+// refused is a proxy whose upstreams refuse connections.
 var refused = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 	return caddyhttp.HandlerError{
 		StatusCode: http.StatusBadGateway, Trace: "reverseproxy.statusError", ID: "7qx4m2kdp",
@@ -148,11 +148,11 @@ var refused = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) err
 	}
 })
 
-// loopback is the number of an address that this machine takes to be itself.
+// loopback returns the i-th loopback address.
 func loopback(i int) string { return fmt.Sprintf("127.1.%d.%d", i>>8, i&0xff) }
 
-// selecting returns a function that has a pool of total upstreams, of which up
-// are up, choose for one request, within no_healthy_upstream.
+// selecting returns a function that selects an upstream for one request within
+// no_healthy_upstream, from a pool of total upstreams, of which up are up.
 func selecting(tb testing.TB, total, up int) func() {
 	tb.Helper()
 	ctx := newContext(tb)
@@ -185,7 +185,7 @@ func selecting(tb testing.TB, total, up int) func() {
 	}
 }
 
-// allKnown tells whether every upstream has been checked, and up of them passed.
+// allKnown reports whether every upstream has been checked and up of them passed.
 func allKnown(app *healthpool.App, up int) bool {
 	pool := app.Pools()[0]
 	for _, u := range pool.Upstreams {
@@ -196,7 +196,7 @@ func allKnown(app *healthpool.App, up int) bool {
 	return pool.Healthy == up
 }
 
-// runPool runs a pool of so many upstreams, with further options as JSON.
+// runPool runs a pool of total upstreams, with further options as JSON.
 func runPool(tb testing.TB, ctx caddy.Context, options string, total int, address func(i int) string) (*reverseproxy.Handler, *healthpool.App) {
 	tb.Helper()
 	upstreams := make([]string, total)
@@ -221,7 +221,7 @@ func runPool(tb testing.TB, ctx caddy.Context, options string, total int, addres
 	return proxy, pools
 }
 
-// awaitHealthy waits until every upstream has been checked, and so many passed.
+// awaitHealthy waits until every upstream has been checked and up of them passed.
 func awaitHealthy(tb testing.TB, app *healthpool.App, up int) {
 	tb.Helper()
 	for deadline := time.Now().Add(6 * patience); !allKnown(app, up); time.Sleep(10 * time.Millisecond) {
@@ -231,8 +231,7 @@ func awaitHealthy(tb testing.TB, app *healthpool.App, up int) {
 	}
 }
 
-// anyPort returns a colon and a port at which every address of this machine takes
-// connections.
+// anyPort returns a colon and a port that accepts connections at every local address.
 func anyPort(tb testing.TB) string {
 	tb.Helper()
 	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp4", "0.0.0.0:0")
@@ -252,7 +251,7 @@ func anyPort(tb testing.TB) string {
 	return fmt.Sprintf(":%d", listener.Addr().(*net.TCPAddr).Port)
 }
 
-// sizes are pools of which all or some upstreams are up.
+// sizes are pools with all or some upstreams up.
 var sizes = []struct{ total, up int }{{3, 3}, {100, 100}, {10_000, 10_000}, {10_000, 100}}
 
 // BenchmarkGetUpstreamsSelect includes what BenchmarkHandlerGoodPath/with measures.

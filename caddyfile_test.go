@@ -15,11 +15,11 @@ import (
 
 var update = flag.Bool("update", false, "write what is adapted into testdata/adapt")
 
-// divider stands between a Caddyfile and what it is adapted to.
+// divider separates a Caddyfile from what it is adapted to.
 const divider = "\n----------\n"
 
-// TestAdapt compares each Caddyfile in testdata/adapt with the JSON, or the
-// error, that follows it.
+// TestAdapt compares each Caddyfile in testdata/adapt with the JSON, or the error, after
+// the divider.
 func TestAdapt(t *testing.T) {
 	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
 	if err != nil || len(files) == 0 {
@@ -44,7 +44,7 @@ func TestAdapt(t *testing.T) {
 	}
 }
 
-// adaptedText is the JSON, or the text of the error.
+// adaptedText returns the JSON or the error.
 func adaptedText(t *testing.T, caddyfile string) string {
 	t.Helper()
 	adapted, err := adapt(caddyfile)
@@ -58,7 +58,7 @@ func adaptedText(t *testing.T, caddyfile string) string {
 	return text.String() + "\n"
 }
 
-// TestAdaptedIsValid validates what the files in testdata/adapt are adapted to.
+// TestAdaptedIsValid validates the JSON in testdata/adapt.
 func TestAdaptedIsValid(t *testing.T) {
 	files, _ := filepath.Glob("testdata/adapt/*.caddyfiletest")
 	for _, file := range files {
@@ -80,7 +80,7 @@ func checkValid(t *testing.T, file string, adapted []byte) {
 	}
 }
 
-// validate does what caddy validate does, without a word in the log.
+// validate does what caddy validate does, without logging.
 func validate(t *testing.T, adapted []byte) error {
 	t.Helper()
 	var config caddy.Config
@@ -95,7 +95,7 @@ func validate(t *testing.T, adapted []byte) error {
 	return caddy.Validate(&config)
 }
 
-// TestExamples checks that what owners will copy is valid.
+// TestExamples checks that the examples are valid.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob("example/*Caddyfile")
 	if err != nil || len(files) == 0 {
@@ -116,8 +116,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestShortFormEqualsLongForm checks that the short form says nothing that the
-// long one could not.
+// TestShortFormEqualsLongForm checks that the short form adapts to the same JSON as the
+// long form.
 func TestShortFormEqualsLongForm(t *testing.T) {
 	for short, long := range map[string]string{
 		"healthpool a:1 b:2": `route {
@@ -163,7 +163,7 @@ func TestShortFormEqualsLongForm(t *testing.T) {
 	}
 }
 
-// handlers are the handlers of the only site, whatever they are wrapped in.
+// handlers returns the handlers of the only site, without their wrapping.
 func handlers(t *testing.T, caddyfile string) string {
 	t.Helper()
 	adapted, err := adapt(caddyfile)

@@ -12,16 +12,16 @@ import (
 	"testing"
 )
 
-// failing is a reverse_proxy that fails, and what clients must be told of it.
+// failing is a reverse_proxy that fails, and what clients must be told.
 type failing struct {
 	name string
-	// upstream is where it proxies to, options are what else is configured.
+	// upstream is its upstream; options are further options.
 	upstream, options string
 	status            int
 	cause, fate       string
 }
 
-// failings has every way to fail that can be brought about on one machine.
+// failings returns every failure that can be produced on one machine.
 func failings(t *testing.T) []failing {
 	t.Helper()
 	unknownCA, _ := tlsBackend(t, "", nil)
@@ -58,7 +58,7 @@ func failings(t *testing.T) []failing {
 	}
 }
 
-// causesSite is a site with a path for each failure.
+// causesSite returns a site with a path for each failure.
 func causesSite(failings []failing, page string) string {
 	var b strings.Builder
 	for i, f := range failings {
@@ -85,8 +85,8 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// checkLogged checks that the log tells the owner what p does not tell the
-// client, under the same reference.
+// checkLogged checks that the log has the details that p does not show, under the same
+// reference.
 func checkLogged(t *testing.T, s *site, p problem) {
 	t.Helper()
 	entries := s.logged(func(e entry) bool { return e["err_id"] == p.Reference })
@@ -104,10 +104,10 @@ func checkLogged(t *testing.T, s *site, p problem) {
 	}
 }
 
-// secrets is what no client may see: Go's words for errors, source files, addresses.
+// secrets matches what no client may see: Go's error texts, source files, addresses.
 var secrets = regexp.MustCompile(`(?i)dial |connect: |connection refused|lookup |\btcp\b|x509|tls:|\beof\b|i/o timeout|by peer|\.go:\d|reverseproxy|goroutine|127\.0\.0\.1|localhost|\bcaddy\b.*error`)
 
-// checkSecrets checks that nothing of an answer gives the upstream away.
+// checkSecrets checks that nothing in an answer reveals the upstream.
 func checkSecrets(t *testing.T, r response, upstream string) {
 	t.Helper()
 	var all strings.Builder
@@ -129,7 +129,7 @@ func checkSecrets(t *testing.T, r response, upstream string) {
 	}
 }
 
-// TestPassPlaceholders checks that an owner's own page can tell what ours would.
+// TestPassPlaceholders checks that an owner's page can show what ours would.
 func TestPassPlaceholders(t *testing.T) {
 	failings := failings(t)
 	s := run(t, causesSite(failings, "no_healthy_upstream {\npass\n}")+`
@@ -156,7 +156,7 @@ func TestPassPlaceholders(t *testing.T) {
 	}
 }
 
-// TestNoneAvailable is about upstreams that Caddy's own health checks ruled out.
+// TestNoneAvailable covers upstreams that Caddy's own health checks exclude.
 func TestNoneAvailable(t *testing.T) {
 	b := newBackend(t, "hello")
 	b.failChecks.Store(true)
@@ -190,8 +190,8 @@ func TestNoneAvailable(t *testing.T) {
 	t.Run("passive checks", func(t *testing.T) { check(t, "/passive", dead) })
 }
 
-// TestRetryMatchExhausted is about a status that the owner's lb_retry_match does not
-// accept: Caddy has closed that body, so there is nothing to pass on.
+// TestRetryMatchExhausted covers a status that lb_retry_match does not accept: Caddy has
+// closed that body, so it cannot be passed on.
 func TestRetryMatchExhausted(t *testing.T) {
 	b := newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Etag", `"of the app"`)

@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// TestCheckOptions has an app that passes its check only if the option does
-// what it says. Without the option the check must fail, too: otherwise the case
-// would prove nothing.
+// TestCheckOptions has an app that passes its check only if the option works. Without the
+// option the check must fail, or the case would prove nothing.
 func TestCheckOptions(t *testing.T) {
 	status := func(ok bool) int {
 		if ok {
@@ -22,7 +21,7 @@ func TestCheckOptions(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name string
-		// base is in both configs, options in the one that must pass.
+		// base is in both configs, options only in the one that must pass.
 		base, options string
 		check         func(w http.ResponseWriter, r *http.Request) int
 	}{
@@ -60,8 +59,8 @@ func TestCheckOptions(t *testing.T) {
 	}
 }
 
-// states runs one pool per block of options, each named by its place, and
-// returns their upstreams once they are known.
+// states runs one pool per block of options, named by its index, and returns their
+// upstreams once they have been checked.
 func states(t *testing.T, addr string, options ...string) []upstreamStatus {
 	t.Helper()
 	var config strings.Builder
@@ -83,7 +82,7 @@ func states(t *testing.T, addr string, options ...string) []upstreamStatus {
 	return upstreams
 }
 
-// checkStates compares "healthy", or else the cause.
+// checkStates compares each upstream's cause, or "healthy".
 func checkStates(t *testing.T, got []upstreamStatus, want ...string) {
 	t.Helper()
 	for i, u := range got {
@@ -108,8 +107,8 @@ func TestCheckBody(t *testing.T) {
 	), "healthy", "unexpected_body", "unexpected_status", "healthy", "healthy")
 }
 
-// TestCheckPortAndUpstream checks health_port and health_upstream, with an app that
-// takes no connections for checks itself.
+// TestCheckPortAndUpstream checks health_port and health_upstream, with an app that does
+// not accept checks itself.
 func TestCheckPortAndUpstream(t *testing.T) {
 	var asked atomic.Value
 	health := newBackendFunc(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -128,14 +127,13 @@ func TestCheckPortAndUpstream(t *testing.T) {
 	}
 }
 
-// TestCheckTypes has an app that takes connections and never answers.
+// TestCheckTypes has an app that accepts connections and never answers.
 func TestCheckTypes(t *testing.T) {
 	checkStates(t, states(t, rawBackend(t, hang), "", "health_type tcp", "health_uri /\nhealth_timeout 50ms", "health_type http\nhealth_timeout 60ms"),
 		"healthy", "healthy", "http_response_timeout", "http_response_timeout")
 }
 
-// TestCheckIntervals checks each interval against its default, which would be
-// too slow.
+// TestCheckIntervals checks each interval; its default would be too slow.
 func TestCheckIntervals(t *testing.T) {
 	within := func(t *testing.T, what string, ok func() bool) {
 		t.Helper()
@@ -178,7 +176,7 @@ func TestCheckIntervals(t *testing.T) {
 	})
 }
 
-// TestChecksAreLogged checks that the log has changes, not checks.
+// TestChecksAreLogged checks that the log has transitions, not checks.
 func TestChecksAreLogged(t *testing.T) {
 	b := newStoppedBackend(t, echo)
 	s := run(t, "healthpool "+b.addr+" {\nhealth_interval 5ms\nhealth_down_interval 5ms\nhold off\n}")
@@ -210,8 +208,7 @@ error: pool is down: no upstream can answer
 	}
 }
 
-// TestFailOpen checks what is done with an app that fails its checks but answers
-// requests.
+// TestFailOpen covers an app that fails its checks but answers requests.
 func TestFailOpen(t *testing.T) {
 	slow := newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/check" {

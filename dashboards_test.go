@@ -19,7 +19,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// metrics are the labels of all of our metrics, by name.
+// metrics returns the labels of our metrics, by name.
 func metrics() map[string][]string {
 	const enough = 100
 	descs := make(chan *prometheus.Desc, enough)
@@ -34,7 +34,7 @@ func metrics() map[string][]string {
 	return found
 }
 
-// metricWords are the names of the metrics and their labels.
+// metricWords returns the names of our metrics and their labels.
 func metricWords() []string {
 	all := slices.Collect(maps.Keys(metrics()))
 	for _, labels := range metrics() {
@@ -43,7 +43,7 @@ func metricWords() []string {
 	return all
 }
 
-// dashboard is what there is to check of one of Grafana.
+// dashboard has the checked parts of a Grafana dashboard.
 type dashboard struct {
 	ID            *int   `json:"id"`
 	UID           string `json:"uid"`
@@ -87,7 +87,7 @@ func readDashboard(t *testing.T) (d dashboard) {
 	return d
 }
 
-// expressions are those of the panels.
+// expressions returns the expressions of the panels.
 func (d dashboard) expressions() (all []string) {
 	for _, p := range d.Panels {
 		for _, target := range p.Targets {
@@ -97,8 +97,8 @@ func (d dashboard) expressions() (all []string) {
 	return all
 }
 
-// TestDashboard checks that the dashboard can be imported as it is: it has a name,
-// but no number, of its own, and asks for the Prometheus that its reader chooses.
+// TestDashboard checks that the dashboard can be imported as it is: it has a name but no
+// ID, and asks for the Prometheus data source to use.
 func TestDashboard(t *testing.T) {
 	d := readDashboard(t)
 	const recent = 39 // Grafana 10.4
@@ -143,8 +143,8 @@ func (g grid) overlaps(o grid) bool {
 	return g.X < o.X+o.W && o.X < g.X+g.W && g.Y < o.Y+o.H && o.Y < g.Y+g.H
 }
 
-// TestExpressions checks that dashboard and alerts ask only for metrics and labels
-// that there are, and the dashboard for every metric.
+// TestExpressions checks that the dashboard and the alerts use only existing metrics and
+// labels, and the dashboard every metric.
 func TestExpressions(t *testing.T) {
 	known, d := metrics(), readDashboard(t)
 	asked := d.expressions()
@@ -178,7 +178,7 @@ func TestExpressions(t *testing.T) {
 	}
 }
 
-// labelsIn are the labels that expressions select and group by.
+// labelsIn returns the labels that expressions select and group by.
 func labelsIn(expressions string) (labels []string) {
 	selected := regexp.MustCompile(`[{,]\s*(\w+)\s*(?:=|!=|=~|!~)\s*"`)
 	for _, found := range selected.FindAllStringSubmatch(expressions, -1) {
@@ -191,8 +191,8 @@ func labelsIn(expressions string) (labels []string) {
 	return labels
 }
 
-// TestRules has Prometheus' own tool read the alerts and the expressions of the
-// dashboard, and try the alerts out.
+// TestRules has promtool check the alerts and the dashboard's expressions, and run the
+// tests of the alerts.
 func TestRules(t *testing.T) {
 	promtool(t, "check", "rules", "example/alerts.yml")
 	promtool(t, "test", "rules", "example/alerts_test.yml")
@@ -209,7 +209,7 @@ func TestRules(t *testing.T) {
 	for i, expr := range readDashboard(t).expressions() {
 		g.Rules = append(g.Rules, rule{fmt.Sprintf("dashboard:%d", i), variables.Replace(expr)})
 	}
-	rules, err := json.Marshal(map[string][]group{"groups": {g}}) // which is YAML, too
+	rules, err := json.Marshal(map[string][]group{"groups": {g}}) // JSON is also YAML
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,8 +220,8 @@ func TestRules(t *testing.T) {
 	promtool(t, "check", "rules", file)
 }
 
-// promtool runs Prometheus' tool. Without it the test is skipped, except in CI, where
-// it must not be missing.
+// promtool runs promtool. If it is not installed the test is skipped, except in CI, where
+// it is required.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
 	tool, err := exec.LookPath("promtool")

@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// dns is a real name server, for names under "test".
+// dns is a real DNS server for names under "test".
 type dns struct {
 	t    *testing.T
 	addr string
-	// hosts is its file of addresses, services the arguments for its SRV records.
+	// hosts is its hosts file, services its arguments for SRV records.
 	hosts    string
 	services []string
 	process  *exec.Cmd
 }
 
-// newDNS starts a name server that knows no name yet.
+// newDNS starts a DNS server without any names.
 func newDNS(t *testing.T) *dns {
 	t.Helper()
 	if _, err := exec.LookPath("dnsmasq"); err != nil {
@@ -66,8 +66,7 @@ func (d *dns) start() {
 	})
 }
 
-// stop ends the name server: nothing listens at its address. A second call does
-// nothing.
+// stop stops the server. Further calls do nothing.
 func (d *dns) stop() {
 	if d.process != nil {
 		_ = d.process.Process.Kill()
@@ -106,7 +105,7 @@ func (d *dns) signal(s os.Signal) {
 	}
 }
 
-// pool is the config of a pool of this source, which asks this name server.
+// pool returns the config of a pool with this source, which asks this server.
 func (d *dns) pool(source, options string) string {
 	return fmt.Sprintf("healthpool {\nsource %s\nrefresh 20ms\nhealth_uri %s\nhealth_interval 20ms\nhealth_edge_interval 10ms\nhealth_down_interval 10ms\nlb_policy round_robin\n%s\n}",
 		source, checkPath, options)
@@ -114,8 +113,8 @@ func (d *dns) pool(source, options string) string {
 
 func (d *dns) resolvers() string { return " {\nresolvers " + d.addr + "\n}" }
 
-// neighbours starts apps at the same port of different addresses, each of which
-// answers with its address.
+// neighbours starts apps on the same port of different addresses; each answers with its
+// address.
 func neighbours(t *testing.T, n int) (port string, apps []*backend) {
 	t.Helper()
 	_, port, _ = strings.Cut(deadAddress(t), ":")
@@ -137,7 +136,7 @@ func (s *site) awaitTotal(n int) {
 	})
 }
 
-// served checks that the next requests are served by apps, and by no other.
+// served checks that the next requests are served by all of apps, and by no others.
 func (s *site) served(when string, apps ...*backend) {
 	s.t.Helper()
 	for range 6 {
@@ -152,7 +151,7 @@ func (s *site) served(when string, apps ...*backend) {
 	}
 }
 
-// TestSourceA has the addresses of a name come, go and come again.
+// TestSourceA adds, removes and adds again addresses of a name.
 func TestSourceA(t *testing.T) {
 	d := newDNS(t)
 	port, apps := neighbours(t, 3)
@@ -182,8 +181,8 @@ func TestSourceA(t *testing.T) {
 	s.served("with one left", apps[2])
 }
 
-// TestSourceAWithoutAnswers checks that the last good list stands, whatever
-// becomes of the name and its server, also over a reload.
+// TestSourceAWithoutAnswers checks that the last good list is kept, whatever happens to the
+// name and its server, also across a reload.
 func TestSourceAWithoutAnswers(t *testing.T) {
 	d := newDNS(t)
 	port, apps := neighbours(t, 2)
@@ -214,7 +213,7 @@ func TestSourceAWithoutAnswers(t *testing.T) {
 	check("the name server does not answer", func() { d.signal(syscall.SIGSTOP) }, func() { d.signal(syscall.SIGCONT) })
 }
 
-// TestSourceSRV has the records of a service change.
+// TestSourceSRV changes the records of a service.
 func TestSourceSRV(t *testing.T) {
 	d := newDNS(t)
 	a, b := newBackend(t, "a"), newBackend(t, "b")
@@ -240,12 +239,12 @@ func TestSourceSRV(t *testing.T) {
 	}
 	d.stop()
 	await(t, "the log says so", func() bool { return len(s.logged(said("source failed; its last good list stands"))) > 0 })
-	d.start() // until then, nobody knows where the node is
+	d.start() // until then, the node's address is unknown
 	await(t, "b is used again", func() bool { return s.get("/").body == "b" })
 }
 
-// TestSourceMulti has two names in one source, of which one is unknown for a
-// while, and then the name server is gone.
+// TestSourceMulti has two names in one source: one is unknown for a while, then the server
+// stops.
 func TestSourceMulti(t *testing.T) {
 	d := newDNS(t)
 	port, apps := neighbours(t, 2)

@@ -26,14 +26,14 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
-// document is one of the documents, read as Markdown.
+// document is one of the documents, parsed as Markdown.
 type document struct {
 	name   string
 	source []byte
 	root   ast.Node
 }
 
-// documents are the README and all in docs.
+// documents returns the README and all of docs.
 func documents(t *testing.T) []*document {
 	t.Helper()
 	names, err := filepath.Glob("docs/*.md")
@@ -63,7 +63,7 @@ func each[N ast.Node](d *document, f func(N)) {
 	})
 }
 
-// textOf is the text within a node, without its marks.
+// textOf returns the text of a node, without markup.
 func (d *document) textOf(n ast.Node) string {
 	var b strings.Builder
 	_ = ast.Walk(n, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
@@ -78,7 +78,7 @@ func (d *document) textOf(n ast.Node) string {
 	return b.String()
 }
 
-// caddyfiles are the blocks that are Caddyfiles.
+// caddyfiles returns the code blocks that are Caddyfiles.
 func (d *document) caddyfiles() (found []string) {
 	each(d, func(n *ast.FencedCodeBlock) {
 		if string(n.Language(d.source)) == "caddyfile" {
@@ -88,11 +88,11 @@ func (d *document) caddyfiles() (found []string) {
 	return found
 }
 
-// siteAddress is how a whole Caddyfile begins: with global options, a snippet or
-// the address of a site.
+// siteAddress matches the beginning of a whole Caddyfile: global options, a snippet or a
+// site address.
 var siteAddress = regexp.MustCompile(`^(\{|\(|[\w*-]*[.:][^\s{]*)`)
 
-// whole puts a part of a site into a site.
+// whole completes a part of a site to a Caddyfile.
 func whole(block string) string {
 	if siteAddress.MatchString(strings.TrimSpace(block)) {
 		return block
@@ -100,7 +100,7 @@ func whole(block string) string {
 	return ":80 {\n" + block + "\n}\n"
 }
 
-// TestDocumentedCaddyfiles checks that what owners will copy is valid.
+// TestDocumentedCaddyfiles checks that the Caddyfiles in the documents are valid.
 func TestDocumentedCaddyfiles(t *testing.T) {
 	etc := t.TempDir() // stands for /etc/caddy
 	page, err := os.ReadFile("example/outage.html")
@@ -117,7 +117,8 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	for _, d := range documents(t) {
 		for _, block := range d.caddyfiles() {
 			number++
-			// What stands in docs/ is copied as it is, and Caddy warns of what is not formatted.
+			// Those in docs are copied as they are, and Caddy warns if they are not
+			// formatted.
 			if formatted := string(caddyfile.Format([]byte(block))); d.name != "README.md" && formatted != block {
 				t.Errorf("%s: must be formatted as\n%s", d.name, formatted)
 			}
@@ -135,7 +136,7 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	}
 }
 
-// TestExamplesAreFormatted checks that Caddy has no warning about the examples.
+// TestExamplesAreFormatted checks that Caddy has no warnings about the examples.
 func TestExamplesAreFormatted(t *testing.T) {
 	files, _ := filepath.Glob("example/*Caddyfile")
 	for _, file := range files {
@@ -149,13 +150,13 @@ func TestExamplesAreFormatted(t *testing.T) {
 	}
 }
 
-// repository is where our own files are to be found from outside.
+// repository is the address of our files on the web.
 const repository = "https://github.com/healthpool/caddy-healthpool/blob/main/"
 
-// links is what links between documents may lead to: the anchors of each.
+// links has the documents that can be linked to, and their anchors.
 type links map[string][]string
 
-// TestLinks checks that links between documents, and from alerts, lead somewhere.
+// TestLinks checks that links between documents, and in alerts, are not broken.
 func TestLinks(t *testing.T) {
 	all, anchors := documents(t), make(links)
 	for _, d := range all {
@@ -188,7 +189,7 @@ func (l links) check(t *testing.T, from, link string) {
 	switch {
 	case isOurs:
 	case strings.Contains(link, "://"), strings.HasPrefix(link, "mailto:"):
-		return // of others
+		return // not our file
 	case strings.HasPrefix(link, "#"):
 		target = from + link
 	default:
@@ -203,7 +204,7 @@ func (l links) check(t *testing.T, from, link string) {
 	}
 }
 
-// anchor is what GitHub makes of a heading.
+// anchor returns GitHub's anchor of a heading.
 func anchor(heading string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -216,7 +217,7 @@ func anchor(heading string) string {
 	}, heading)
 }
 
-// options are the names of all options, which we say ourselves of a wrong one.
+// options returns the names of all options, which the errors for an unknown option list.
 func options(t *testing.T) (all []string) {
 	t.Helper()
 	for _, block := range []string{
@@ -239,7 +240,7 @@ func options(t *testing.T) (all []string) {
 	return all
 }
 
-// TestTablesOfOptions checks that every option that a table documents exists.
+// TestTablesOfOptions checks that every option documented in a table exists.
 func TestTablesOfOptions(t *testing.T) {
 	known, rows := options(t), 0
 	for _, d := range documents(t) {
@@ -260,20 +261,20 @@ func TestTablesOfOptions(t *testing.T) {
 	}
 }
 
-// notOurs are words of Caddy and of others that our documents name.
+// notOurs has names of Caddy and others in our documents.
 var notOurs = strings.Fields(`
 	reverse_proxy php_fastcgi forward_auth handle_errors file_server basic_auth trusted_proxies remote_ip client_ip private_ranges
 	lb_policy lb_retries lb_retry_match lb_try_duration header_up dial_timeout response_header_timeout stream_close_delay
 	tls_server_name tls_trust_pool request_body max_response_header
 	stop_grace_period enable_truncate dns_config target_upstream`)
 
-// TestWordsInCode checks that what documents call by a name with underscores exists
-// under that name: options, causes, members of JSON, metrics and their labels, keys.
+// TestWordsInCode checks that names with underscores in the documents exist: options,
+// causes, JSON fields, metrics and their labels, keys.
 func TestWordsInCode(t *testing.T) {
 	known := slices.Concat(options(t), notOurs, metricWords(), []string{
-		// Our modules and directives, and what a policy is called.
+		// Our modules, directives and policy.
 		"no_healthy_upstream", "health_aware", "healthpool_status",
-		// Events, fields of the log, and what an exchange can end with.
+		// Events, log fields and fates.
 		"pool_up", "pool_down", "check_duration", "err_id", "not_sent",
 		"alerts_test", // a file
 	})
@@ -296,7 +297,7 @@ func TestWordsInCode(t *testing.T) {
 	}
 }
 
-// members are the names that a struct has as JSON.
+// members returns the JSON names of a struct's fields.
 func members(v any) (names []string) {
 	for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
 		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
@@ -317,8 +318,8 @@ func read(t *testing.T, name string) *document {
 	return all[i]
 }
 
-// TestCausesAreExplained checks that docs/health.md explains each cause under a
-// heading of its own, with the very advice that owners read elsewhere.
+// TestCausesAreExplained checks that docs/health.md explains each cause under its own
+// heading, with the advice that is shown elsewhere.
 func TestCausesAreExplained(t *testing.T) {
 	d := read(t, "docs/health.md")
 	advice := make(map[string]string) // by heading
@@ -342,8 +343,8 @@ func TestCausesAreExplained(t *testing.T) {
 	}
 }
 
-// TestMembersAreExplained checks that docs/operating.md explains each member of what
-// the admin API answers, and each metric with its labels, in a row of a table.
+// TestMembersAreExplained checks that docs/operating.md explains each field of the admin
+// API, and each metric with its labels, in a table row.
 func TestMembersAreExplained(t *testing.T) {
 	d := read(t, "docs/operating.md")
 	rows := make(map[string]string) // by what the first cell names

@@ -13,8 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// FuzzCaddyfile: a block of one of our directives is refused with a word about it, or
-// adapted to JSON that our modules take, and always to the same.
+// FuzzCaddyfile checks that a block of our directives is refused with an error, or adapted
+// to JSON that our modules accept, and always to the same.
 func FuzzCaddyfile(f *testing.F) {
 	directives := []string{
 		"healthpool a:1 {\n%}", "no_healthy_upstream {\n%}", "healthpool {\npage {\n%}\n}",
@@ -22,7 +22,7 @@ func FuzzCaddyfile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, directive uint8, block string) {
 		if strings.Contains(block, "import") || strings.Contains(block, "{$") {
-			t.Skip() // what is in other files, or the environment, is not up to us
+			t.Skip() // files and the environment are out of scope
 		}
 		pattern := directives[int(directive)%len(directives)]
 		text := ":80 {\n" + strings.Replace(pattern, "%", block+"\n", 1) + "\n}"
@@ -44,7 +44,7 @@ func FuzzCaddyfile(f *testing.F) {
 	})
 }
 
-// decode decodes the configs of our modules as strictly as Caddy does.
+// decode decodes our modules' configs as strictly as Caddy does.
 func decode(t *testing.T, config any) {
 	t.Helper()
 	switch v := config.(type) {
@@ -82,11 +82,12 @@ func decodeModule(t *testing.T, id, kind string, config map[string]any) {
 	}
 }
 
-// FuzzConfig: JSON for one of our modules is refused, or what comes of it answers.
+// FuzzConfig checks that JSON for one of our modules is refused, or results in a module
+// that works.
 func FuzzConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, page, source []byte) {
 		if bytes.Contains(append(page, source...), []byte("{file.")) {
-			t.Skip() // there is no end to some files
+			t.Skip() // some files never end
 		}
 		ctx := newContext(t)
 		if n, err := load[caddyhttp.MiddlewareHandler](ctx, "http.handlers.no_healthy_upstream", page); err == nil {
@@ -113,7 +114,7 @@ func load[T any](ctx caddy.Context, id string, config []byte) (module T, err err
 	return module, err
 }
 
-// answers checks that a request that no upstream answers is answered, or passed on.
+// answers checks that a request that no upstream answers is answered or passed on.
 func answers(t *testing.T, n caddyhttp.MiddlewareHandler) {
 	t.Helper()
 	r, _ := newProxied(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// FuzzPoll checks that whatever a page, or somebody else, sends as the token of a poll
-// is answered as a poll: bare, and with the time of the next.
+// FuzzPoll checks that any token is answered as a poll: without a body, and with the time
+// of the next poll.
 func FuzzPoll(f *testing.F) {
 	for _, token := range []string{"", "direct", "-", "../../etc/passwd", "\x00\xff", "a, b", "q83vEjRWeJCr"} {
 		f.Add(token)

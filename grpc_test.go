@@ -32,8 +32,7 @@ func newGRPC(t *testing.T) (addr string, service *health.Server) {
 
 const h2c = "\nhealth_interval 10ms\nhealth_down_interval 10ms\ntransport http {\nversions h2c 2\n}"
 
-// TestCheckGRPC asks a real server for itself and its services, over HTTP/2
-// without TLS.
+// TestCheckGRPC asks a real server about itself and its services, over HTTP/2 without TLS.
 func TestCheckGRPC(t *testing.T) {
 	addr, service := newGRPC(t)
 	service.SetServingStatus("cart", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
@@ -50,8 +49,7 @@ func TestCheckGRPC(t *testing.T) {
 	})
 }
 
-// TestCheckGRPCChanges has a service say that it takes no more requests, and takes
-// some again.
+// TestCheckGRPCChanges has a service stop serving, and start again.
 func TestCheckGRPCChanges(t *testing.T) {
 	addr, service := newGRPC(t)
 	s := run(t, "healthpool "+addr+" {\nhealth_type grpc\nhealth_service cart\nhealth_edge_interval 10ms"+h2c+"\n}")
@@ -63,8 +61,7 @@ func TestCheckGRPCChanges(t *testing.T) {
 	}
 }
 
-// TestCheckGRPCWithoutService checks what is said of an app that speaks gRPC and
-// has no health service.
+// TestCheckGRPCWithoutService covers an app that speaks gRPC but has no health service.
 func TestCheckGRPCWithoutService(t *testing.T) {
 	u := states(t, serveGRPC(t, grpc.NewServer()), "health_type grpc"+h2c)[0]
 	if u.Cause != "unexpected_status" || !strings.Contains(u.Detail, "no health service") {

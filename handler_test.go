@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestPlacement checks that the handler wraps the proxy wherever owners put it,
-// without an order line.
+// TestPlacement checks that the handler wraps the proxy wherever it is placed, without an
+// order line.
 func TestPlacement(t *testing.T) {
 	dead := deadAddress(t)
 	for _, tt := range []struct{ name, site string }{
@@ -63,7 +63,7 @@ func TestMatcherThatDoesNotMatch(t *testing.T) {
 	}
 }
 
-// app answers as the path says, as an app might.
+// app answers as the path says.
 func app(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
@@ -86,8 +86,7 @@ func app(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestAppIsUntouched compares what an app answers with what it answers without
-// the plugin.
+// TestAppIsUntouched compares an app's responses with those without the plugin.
 func TestAppIsUntouched(t *testing.T) {
 	b := newBackendFunc(t, app)
 	s := run(t, strings.ReplaceAll(`
@@ -136,7 +135,7 @@ func checkSame(t *testing.T, got, want response) {
 
 func equalValues(a, b []string) bool { return strings.Join(a, "\n") == strings.Join(b, "\n") }
 
-// TestOtherErrorsAreUntouched checks that only proxies are answered for.
+// TestOtherErrorsAreUntouched checks that only errors of proxies are answered.
 func TestOtherErrorsAreUntouched(t *testing.T) {
 	root := t.TempDir()
 	if err := os.WriteFile(filepath.Join(root, "there.txt"), []byte("there"), 0o600); err != nil {
@@ -174,8 +173,8 @@ func TestOtherErrorsAreUntouched(t *testing.T) {
 	}
 }
 
-// TestLogOnce checks that an outage is one line, whose reference all its visitors
-// are given, and a summary.
+// TestLogOnce checks that an outage is logged once, with the reference that all its
+// visitors get, and summarised.
 func TestLogOnce(t *testing.T) {
 	for name, site := range map[string]string{
 		"static":     "no_healthy_upstream\nreverse_proxy " + deadAddress(t),
@@ -216,8 +215,8 @@ func TestEachCauseIsLogged(t *testing.T) {
 	checkLogged(t, s, b)
 }
 
-// TestClientGone checks that nobody is answered, and nobody blamed, when the
-// client leaves.
+// TestClientGone checks that nothing is written, and no upstream blamed, when the client
+// leaves.
 func TestClientGone(t *testing.T) {
 	for name, proxy := range map[string]string{
 		"static":                   "no_healthy_upstream\nreverse_proxy APP",

@@ -25,11 +25,10 @@ import (
 	_ "github.com/healthpool/caddy-healthpool"
 )
 
-// patience bounds what a test waits for. What has to be quick has a bound of its own.
+// patience bounds what a test waits for. What must be fast has its own bound.
 const patience = 10 * time.Second
 
-// The site is asked for by this name, so that no answer has a reason to hold an
-// address.
+// Requests use this name, so that no response has a reason to contain an address.
 const siteName = "shop.example"
 
 // site is a Caddy that runs in this process, with one site.
@@ -41,7 +40,7 @@ type site struct {
 	client *http.Client
 }
 
-// run starts Caddy with a site of these directives, until the test ends.
+// run starts Caddy with a site of these directives until the test ends.
 func run(t *testing.T, directives string) *site {
 	t.Helper()
 	return runWith(t, "", directives)
@@ -71,9 +70,9 @@ func runWith(t *testing.T, global, directives string) *site {
 	return s
 }
 
-// insistent tries again on a connection that was opened while Caddy's server, or its
-// admin endpoint, was on its way out in a reload: net/http closes it without an answer,
-// and the kernel resets it if nobody took it yet.
+// insistent retries on a connection that was opened while Caddy's server, or its admin
+// endpoint, was shutting down in a reload: net/http closes it without an answer, and the
+// kernel resets it if it was not accepted yet.
 type insistent struct{ *http.Transport }
 
 func (i insistent) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -89,7 +88,7 @@ func (i insistent) RoundTrip(r *http.Request) (*http.Response, error) {
 	return i.Transport.RoundTrip(r)
 }
 
-// load has Caddy take this config over.
+// load loads a config into Caddy.
 func (s *site) load(global, directives string) error {
 	s.t.Helper()
 	adapted, err := adapt(s.config(global, directives))
@@ -125,7 +124,7 @@ func adapt(caddyfile string) ([]byte, error) {
 	return adapted, err
 }
 
-// stop stops Caddy. A second call does nothing.
+// stop stops Caddy. Further calls do nothing.
 func (s *site) stop() {
 	if err := caddy.Stop(); err != nil {
 		s.t.Errorf("stopping Caddy: %v", err)
@@ -170,18 +169,18 @@ func said(message string) func(entry) bool {
 
 func isError(e entry) bool { return e["level"] == "error" }
 
-// response is an answer, read to its end.
+// response is a completely read response.
 type response struct {
 	status int
 	header http.Header
 	body   string
-	// cut is why the body could not be read to its end.
+	// cut is the error of reading the body, if any.
 	cut error
 	// took is the time from the request to the end of the body.
 	took time.Duration
 }
 
-// get asks for path; headers are names and values in turn.
+// get requests path; headers are alternating names and values.
 func (s *site) get(path string, headers ...string) response {
 	s.t.Helper()
 	return s.do(http.MethodGet, path, "", headers...)
@@ -233,7 +232,7 @@ func (s *site) dial() net.Conn {
 	return conn
 }
 
-// adminGet asks the admin API.
+// adminDo sends a request to the admin API.
 func (s *site) adminDo(method, path string) response {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.admin+path, nil)
@@ -257,7 +256,7 @@ func (s *site) adminSend(req *http.Request) response {
 	return response{status: resp.StatusCode, header: resp.Header, body: string(body)}
 }
 
-// problem is what §4 of the design promises of problem+json.
+// problem is problem+json as §4 of the design defines it.
 type problem struct {
 	Type        string `json:"type"`
 	Title       string `json:"title"`
@@ -285,10 +284,10 @@ func (r response) problem(t *testing.T) problem {
 	return p
 }
 
-// isOurs tells whether an answer is one of no_healthy_upstream.
+// isOurs reports whether no_healthy_upstream wrote the response.
 func (r response) isOurs() bool { return r.header.Get("X-Robots-Tag") == "noindex" }
 
-// await waits until ok.
+// await waits until ok returns true.
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
@@ -308,13 +307,13 @@ func expect(t *testing.T, got any, conditions map[string]bool) {
 	}
 }
 
-// lowestPort and highestPort enclose ports that no operating system gives to
-// clients by itself, so that one that is free now stays so.
+// lowestPort and highestPort enclose ports that no operating system assigns to clients, so
+// that a free one stays free.
 const lowestPort, highestPort = 10000, 30000
 
 var portsGiven = make(map[int]bool)
 
-// freePort returns a port that nothing listens on, each only once.
+// freePort returns a port on which nothing listens, each only once.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 1000 {

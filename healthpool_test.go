@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// poolStatus is a pool as the admin API shows it (§3.5 of the design).
+// poolStatus is the status of a pool in the admin API (§3.5 of the design).
 type poolStatus struct {
 	Name      string           `json:"name"`
 	State     string           `json:"state"`
@@ -46,7 +46,7 @@ type upstreamStatus struct {
 	Warming   bool    `json:"warming"`
 }
 
-// pools asks the admin API.
+// pools returns the pools from the admin API.
 func (s *site) pools() []poolStatus {
 	s.t.Helper()
 	got := s.adminDo(http.MethodGet, "/healthpool/pools")
@@ -59,7 +59,7 @@ func (s *site) pools() []poolStatus {
 	return pools
 }
 
-// pool is the only pool there is.
+// pool returns the only pool.
 func (s *site) pool() poolStatus {
 	s.t.Helper()
 	pools := s.pools()
@@ -69,7 +69,7 @@ func (s *site) pool() poolStatus {
 	return pools[0]
 }
 
-// upstream is the status of one upstream of the only pool.
+// upstream returns the status of one upstream of the only pool.
 func (s *site) upstream(addr string) upstreamStatus {
 	s.t.Helper()
 	for _, u := range s.pool().Upstreams {
@@ -91,8 +91,8 @@ func (s *site) awaitUpstream(addr, state string) {
 	await(s.t, addr+" is "+state, func() bool { return s.upstream(addr).State == state })
 }
 
-// TestRefusedIsUnhealthyAtOnce checks that one refused connection is proof: the check
-// that finds it decides, and so does the one that a failed request asks for.
+// TestRefusedIsUnhealthyAtOnce checks that one refused connection is enough, in a scheduled
+// check and in one that a failed request triggers.
 func TestRefusedIsUnhealthyAtOnce(t *testing.T) {
 	for name, interval := range map[string]string{"found by a check": "30ms", "found by a request": "1h"} {
 		t.Run(name, func(t *testing.T) {
@@ -130,8 +130,8 @@ func TestRefusedIsUnhealthyAtOnce(t *testing.T) {
 	}
 }
 
-// TestThresholds checks that results count strictly in a row, and that they are
-// waited for as configured.
+// TestThresholds checks that results count strictly in a row, up to the configured
+// thresholds.
 func TestThresholds(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	s := run(t, fmt.Sprintf(`healthpool %s %s {
@@ -179,8 +179,8 @@ func TestFlappingCheckIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestNoUpstreamIsTriedTwice has two of three upstreams take connections, pass
-// their checks, and answer no request.
+// TestNoUpstreamIsTriedTwice has two of three upstreams accept connections, pass their
+// checks and answer no request.
 func TestNoUpstreamIsTriedTwice(t *testing.T) {
 	for _, policy := range []string{"health_aware", "round_robin", "random", "first"} {
 		t.Run(policy, func(t *testing.T) {
@@ -219,7 +219,7 @@ func TestNoUpstreamIsTriedTwice(t *testing.T) {
 	}
 }
 
-// TestOneOfThreeKilled has no client see it.
+// TestOneOfThreeKilled checks that no client notices.
 func TestOneOfThreeKilled(t *testing.T) {
 	backends := []*backend{newBackend(t, "a"), newBackend(t, "b"), newBackend(t, "c")}
 	s := run(t, fmt.Sprintf("healthpool %s %s %s", backends[0].addr, backends[1].addr, backends[2].addr))
@@ -235,12 +235,12 @@ func TestOneOfThreeKilled(t *testing.T) {
 					err = fmt.Errorf("%s: %d %s", method, got.status, got.body)
 				}
 				if err != nil && (method == "GET" || got.status != 502) {
-					errs <- err // a POST that was under way when the app died may have been processed
+					errs <- err // a POST in progress when the app died may have been processed
 				}
 			}
 		})
 	}
-	busy := func(b *backend) bool { return b.hits.Load() > 10 } // equals do not share equally at once
+	busy := func(b *backend) bool { return b.hits.Load() > 10 } // equal upstreams do not share equally at once
 	await(t, "there is traffic", func() bool { return slices.ContainsFunc(backends, busy) })
 	backends[slices.IndexFunc(backends, busy)].stop()
 	clients.Wait()
@@ -250,7 +250,7 @@ func TestOneOfThreeKilled(t *testing.T) {
 	}
 }
 
-// TestAdminAPI checks the shape of what owners and their tools read.
+// TestAdminAPI checks the JSON of the admin API.
 func TestAdminAPI(t *testing.T) {
 	a, dead := newBackend(t, "a"), deadAddress(t)
 	s := run(t, fmt.Sprintf("handle /x {\nhealthpool %s %s {\nname shop\n}\n}\nhandle {\nhealthpool %s\n}", a.addr, dead, dead))
@@ -277,7 +277,7 @@ func TestAdminAPI(t *testing.T) {
 	checkAdminErrors(t, s, dead)
 }
 
-// checkFields checks that every field is there, also where it has nothing to say.
+// checkFields checks that every field exists, even if it is empty.
 func checkFields(t *testing.T, s *site) {
 	t.Helper()
 	var all []map[string]any
@@ -325,7 +325,7 @@ func checkAdminErrors(t *testing.T, s *site, name string) {
 	}
 }
 
-// TestAdminAPIWithoutPools checks that a config without pools is no error.
+// TestAdminAPIWithoutPools checks that a config without pools works.
 func TestAdminAPIWithoutPools(t *testing.T) {
 	s := run(t, "respond hello")
 	if got := s.adminDo("GET", "/healthpool/pools"); got.status != 200 || strings.TrimSpace(got.body) != "[]" {

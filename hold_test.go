@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// echo answers with what it was sent.
+// echo answers with the request body.
 func echo(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	fmt.Fprintf(w, "%s %s", r.Method, body)
@@ -35,8 +35,8 @@ func (s *site) awaitHeld(n int) {
 	await(s.t, fmt.Sprintf("%d requests are held", n), func() bool { return s.pool().Held == n })
 }
 
-// TestRestartIsBridged has requests of every kind wait for the app, and get
-// their answers as soon as it is back.
+// TestRestartIsBridged has requests of every kind wait for the app and get their answers as
+// soon as it is back.
 func TestRestartIsBridged(t *testing.T) {
 	for name, policy := range map[string]string{"health_aware": "health_aware", "another policy": "round_robin"} {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestRestartIsBridged(t *testing.T) {
 	}
 }
 
-// TestHoldIsBounded checks the number that may wait.
+// TestHoldIsBounded checks how many may wait.
 func TestHoldIsBounded(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "healthpool "+b.addr+" {\nhold 5s 3\n}")
@@ -99,8 +99,7 @@ func TestHoldIsBounded(t *testing.T) {
 	}
 }
 
-// TestLongOutageAnswersAtOnce checks that hold counts from the beginning of the
-// outage.
+// TestLongOutageAnswersAtOnce checks that hold counts from the beginning of the outage.
 func TestLongOutageAnswersAtOnce(t *testing.T) {
 	b := newBackend(t, "hello")
 	const hold = 400 * time.Millisecond
@@ -125,8 +124,8 @@ func TestLongOutageAnswersAtOnce(t *testing.T) {
 	}
 }
 
-// TestNoHoldIfNeverHealthy checks that nobody waits for an app that was
-// never seen up: it is not restarting.
+// TestNoHoldIfNeverHealthy checks that no request waits for an app that was never healthy:
+// it is not restarting.
 func TestNoHoldIfNeverHealthy(t *testing.T) {
 	s := run(t, "healthpool "+deadAddress(t))
 	s.awaitPool("down")
@@ -147,7 +146,7 @@ func TestHoldOff(t *testing.T) {
 	}
 }
 
-// TestClientLeavingEndsHold checks that a client that leaves frees its place.
+// TestClientLeavingEndsHold checks that a client that leaves makes room for another.
 func TestClientLeavingEndsHold(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "healthpool "+b.addr+" {\nhold 1m\n}")
@@ -172,7 +171,7 @@ func TestClientLeavingEndsHold(t *testing.T) {
 	}
 }
 
-// TestHoldWithoutThePage checks that the source does its work alone.
+// TestHoldWithoutThePage checks that the source works without the handler.
 func TestHoldWithoutThePage(t *testing.T) {
 	b := newBackendFunc(t, echo)
 	s := run(t, "reverse_proxy {\ndynamic healthpool "+b.addr+"\nlb_retries 5\n}")
@@ -186,8 +185,8 @@ func TestHoldWithoutThePage(t *testing.T) {
 	}
 }
 
-// TestRestartUnderLoad has the only app restart while clients keep coming: none
-// sees an error. An app that shuts down as apps do answers what it has.
+// TestRestartUnderLoad restarts the only app while clients keep coming: no client sees an
+// error. The app finishes its requests before it stops.
 func TestRestartUnderLoad(t *testing.T) {
 	b := newBackendFunc(t, echo)
 	s := run(t, "healthpool "+b.addr)
@@ -201,7 +200,7 @@ func TestRestartUnderLoad(t *testing.T) {
 			if err := b.server.Shutdown(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			<-tick.C // a request on a connection that is just being closed may be lost
+			<-tick.C // a request on a connection that is being closed may be lost
 		case 70:
 			b.start()
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// authThen has forward_auth ask the pool "auth", and then comes main.
+// authThen returns a forward_auth to the pool "auth", followed by main.
 func authThen(policy, main string, auth ...*backend) string {
 	to := ""
 	for _, b := range auth {
@@ -34,12 +34,12 @@ func authThen(policy, main string, auth ...*backend) string {
 	}`, to, policy, main)
 }
 
-// mainPool is a main proxy with the pool "main".
+// mainPool returns a proxy to the pool "main".
 func mainPool(upstreams, options string) string {
 	return "reverse_proxy {\ndynamic healthpool " + upstreams + " {\nname main\nhealth_down_interval 10ms\n" + options + "\n}\nlb_policy health_aware\n}"
 }
 
-// poolNamed is one of several pools.
+// poolNamed returns one of several pools.
 func (s *site) poolNamed(name string) poolStatus {
 	s.t.Helper()
 	for _, p := range s.pools() {
@@ -56,8 +56,8 @@ func (s *site) awaitNamed(name, state string) {
 	await(s.t, "the pool "+name+" is "+state, func() bool { return s.poolNamed(name).State == state })
 }
 
-// TestEachProxyCountsItsOwnRequests checks that one request through two proxies is
-// counted off at both: what stays in flight for ever would repel requests, and with
+// TestEachProxyCountsItsOwnRequests checks that a request through two proxies is no longer
+// counted as in flight at either: otherwise it would repel requests forever, and with
 // max_requests block the upstream in the end.
 func TestEachProxyCountsItsOwnRequests(t *testing.T) {
 	app := newBackend(t, "app")
@@ -88,8 +88,8 @@ func TestEachProxyCountsItsOwnRequests(t *testing.T) {
 	}
 }
 
-// TestPageIsOfTheProxyThatFailed checks that a visitor's page asks for the proxy
-// that failed: asking for the other one, it would load again and again.
+// TestPageIsOfTheProxyThatFailed checks that a visitor's page polls for the proxy that
+// failed: polling for the other one, it would reload again and again.
 func TestPageIsOfTheProxyThatFailed(t *testing.T) {
 	for _, policy := range []string{"health_aware", "round_robin"} {
 		for name, main := range map[string]func(addr string) string{
@@ -113,8 +113,8 @@ func TestPageIsOfTheProxyThatFailed(t *testing.T) {
 	}
 }
 
-// TestPageOfTheFirstProxy is the other case: the page asks for the pool of
-// forward_auth while the app is up.
+// TestPageOfTheFirstProxy is the other case: the page polls for the pool of forward_auth
+// while the app is up.
 func TestPageOfTheFirstProxy(t *testing.T) {
 	auth, app := newStoppedBackend(t, steady("auth", 0)), newBackend(t, "app")
 	s := run(t, authThen("health_aware", mainPool(app.addr, ""), auth))
@@ -127,9 +127,8 @@ func TestPageOfTheFirstProxy(t *testing.T) {
 	checkPoll(t, s.poll("/", token), http.StatusNoContent)
 }
 
-// TestEachProxyIsJudgedByItsOwnAnswers checks that the errors of the app behind
-// forward_auth are not held against the servers that said yes: they would be
-// ejected one after the other for nothing.
+// TestEachProxyIsJudgedByItsOwnAnswers checks that errors of the app behind forward_auth do
+// not count against the auth servers: they would be ejected for nothing.
 func TestEachProxyIsJudgedByItsOwnAnswers(t *testing.T) {
 	bad := answering(t, http.StatusInternalServerError)
 	twoBad := bad.addr + " " + answering(t, http.StatusInternalServerError).addr
@@ -159,7 +158,7 @@ func TestEachProxyIsJudgedByItsOwnAnswers(t *testing.T) {
 	}
 }
 
-// TestHandleResponseStatusDoesNotCount checks that what handle_response makes of an answer
+// TestHandleResponseStatusDoesNotCount checks that the response of a handle_response route
 // is not taken for the upstream's.
 func TestHandleResponseStatusDoesNotCount(t *testing.T) {
 	for _, policy := range []string{"health_aware", "round_robin"} {
@@ -179,8 +178,8 @@ func TestHandleResponseStatusDoesNotCount(t *testing.T) {
 	}
 }
 
-// TestRestartBehindAnotherProxy has requests wait for forward_auth, on their way to
-// another pool: the second must not slow down how the first lets them go.
+// TestRestartBehindAnotherProxy has requests wait for forward_auth, on their way to another
+// pool: the second must not slow down the release of the first.
 func TestRestartBehindAnotherProxy(t *testing.T) {
 	auth, app := newBackend(t, "auth"), newBackend(t, "app")
 	s := run(t, authThen("health_aware", mainPool(app.addr, ""), auth))
@@ -204,8 +203,7 @@ func TestRestartBehindAnotherProxy(t *testing.T) {
 	}
 }
 
-// plainError is a handler that fails as Caddy's own seldom do: with an error that
-// says nothing of a status.
+// plainError is a handler that returns an error without a status.
 type plainError struct{}
 
 func (plainError) CaddyModule() caddy.ModuleInfo {
@@ -223,9 +221,8 @@ func init() {
 	})
 }
 
-// TestPlainErrorBehindAProxy checks that the error of a handler that comes after a
-// proxy is not taken for the proxy's: the visitor would be told of an outage that
-// there is none of, and the owner would look in the wrong place.
+// TestPlainErrorBehindAProxy checks that the error of a handler after a proxy is not taken
+// for the proxy's: visitors would be told of an outage that does not exist.
 func TestPlainErrorBehindAProxy(t *testing.T) {
 	auth := newBackend(t, "auth")
 	for name, site := range map[string]string{
@@ -246,8 +243,8 @@ func TestPlainErrorBehindAProxy(t *testing.T) {
 	}
 }
 
-// TestPollThroughTwoPages checks that a poll that goes through two pages tells the
-// truth: if the inner one answered it, the outer one would find that all is well.
+// TestPollThroughTwoPages checks that a poll through two pages gets the truth: if the inner
+// one answered it, the outer one would conclude that the site is up.
 func TestPollThroughTwoPages(t *testing.T) {
 	for name, proxy := range map[string]string{
 		"static": "reverse_proxy %s",
@@ -269,8 +266,8 @@ func TestPollThroughTwoPages(t *testing.T) {
 	}
 }
 
-// TestProxyInHandleErrors checks that requests to the fallback of a site are counted off:
-// with max_requests it would take none any more after a few.
+// TestProxyInHandleErrors checks that requests to the fallback of a site do not stay in
+// flight: with max_requests it would soon be full.
 func TestProxyInHandleErrors(t *testing.T) {
 	fallback := newBackend(t, "fallback")
 	s := run(t, "no_healthy_upstream {\npass\n}\nreverse_proxy "+deadAddress(t)+`
@@ -293,8 +290,8 @@ func TestProxyInHandleErrors(t *testing.T) {
 	await(t, "nothing is in flight", func() bool { return s.pool().Upstreams[0].InFlight == 0 })
 }
 
-// TestPoolWithinMulti has a source list the upstreams of a pool beside others, some of
-// which reverse_proxy itself takes to be down.
+// TestPoolWithinMulti has a multi source with a pool and other upstreams, some of which
+// reverse_proxy considers down.
 func TestPoolWithinMulti(t *testing.T) {
 	bad, good := answering(t, http.StatusInternalServerError), newBackend(t, "good")
 	_, port, _ := strings.Cut(good.addr, ":")
@@ -319,8 +316,8 @@ func TestPoolWithinMulti(t *testing.T) {
 	}
 }
 
-// TestRetryGoesElsewhere checks that health_aware on static upstreams never tries one
-// again while there is another.
+// TestRetryGoesElsewhere checks that health_aware on static upstreams never retries one
+// while there is another.
 func TestRetryGoesElsewhere(t *testing.T) {
 	app := newBackend(t, "app")
 	for name, around := range map[string]string{"alone": "", "with the page": "no_healthy_upstream\n"} {
@@ -336,7 +333,7 @@ func TestRetryGoesElsewhere(t *testing.T) {
 }
 
 // TestForwardProxyIsPartOfThePool has two sites reach the same address through different
-// proxies: each is checked on its own way.
+// proxies: each is checked through its own.
 func TestForwardProxyIsPartOfThePool(t *testing.T) {
 	good := newBackend(t, "by the good proxy")
 	site := func(name, proxy string) string {
@@ -355,7 +352,7 @@ func TestForwardProxyIsPartOfThePool(t *testing.T) {
 	}
 }
 
-// TestWarnings checks that the owner is told what does not do what it looks like.
+// TestWarnings checks the warnings about options that do not do what they seem to.
 func TestWarnings(t *testing.T) {
 	app := newBackend(t, "app")
 	s := run(t, `reverse_proxy `+deadAddress(t)+` {

@@ -31,7 +31,7 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 	}
 }
 
-// TestEveryFieldHasAnOption keeps what JSON and Caddyfiles can say the same.
+// TestEveryFieldHasAnOption checks that JSON and Caddyfile have the same options.
 func TestEveryFieldHasAnOption(t *testing.T) {
 	other := map[string]string{"upstreams": "to", "sources": "source", "links": "link", "hold_max": "hold"}
 	for _, tt := range []struct {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestPollFloodDoesNotDelayVisitors checks that whoever asks all the time does not make
-// visitors wait.
+// TestPollFloodDoesNotDelayVisitors checks that a client that polls all the time does not
+// make visitors wait.
 func TestPollFloodDoesNotDelayVisitors(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "healthpool "+b.addr)
@@ -25,19 +25,19 @@ func TestPollFloodDoesNotDelayVisitors(t *testing.T) {
 	}
 }
 
-// TestRetryAfterIsNotUptime checks that a request that fails on a pool that is well
-// is told of that, and not of how long the pool has been so.
+// TestRetryAfterIsNotUptime checks that Retry-After of a request that fails on a pool that
+// is up does not depend on how long the pool has been up.
 func TestRetryAfterIsNotUptime(t *testing.T) {
 	b := newBackendFunc(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	s := run(t, "healthpool "+b.addr)
 	await(t, "the pool is up", func() bool { return s.poolState() == "up" })
-	time.Sleep(4 * time.Second) // the uptime that must not count
+	time.Sleep(4 * time.Second) // uptime, which must not count
 	if got := s.do(http.MethodPost, "/", "{}", acceptProblem...).problem(t); got.RetryAfter != 1 {
 		t.Errorf("retry_after %d, want 1", got.RetryAfter)
 	}
 }
 
-// poolState is the state of the only pool.
+// poolState returns the state of the only pool.
 func (s *site) poolState() string {
 	s.t.Helper()
 	body := s.adminDo(http.MethodGet, "/healthpool/pools").body
@@ -46,8 +46,7 @@ func (s *site) poolState() string {
 	return state
 }
 
-// TestInterceptWithPass checks that what is intercepted reaches the page in
-// handle_errors, too.
+// TestInterceptWithPass checks that intercepted responses reach the page in handle_errors.
 func TestInterceptWithPass(t *testing.T) {
 	b := newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) })
 	s := run(t, "no_healthy_upstream {\nintercept 5xx\npass\n}\nreverse_proxy "+b.addr+"\nhandle_errors {\nno_healthy_upstream\n}")
@@ -58,8 +57,8 @@ func TestInterceptWithPass(t *testing.T) {
 	})
 }
 
-// TestPollInHandleErrors checks that a page from handle_errors is told to ask again
-// ever more slowly, whatever the status that visitors get.
+// TestPollInHandleErrors checks that a page from handle_errors polls more and more slowly,
+// whatever the visitors' status.
 func TestPollInHandleErrors(t *testing.T) {
 	s := run(t, "reverse_proxy "+deadAddress(t)+"\nhandle_errors {\nno_healthy_upstream {\nstatus 500\n}\n}")
 	s.get("/", "Accept", "text/html")
@@ -70,7 +69,7 @@ func TestPollInHandleErrors(t *testing.T) {
 	})
 }
 
-// TestFullInHandleErrors checks that the cause is the same there.
+// TestFullInHandleErrors checks that the cause is the same in handle_errors.
 func TestFullInHandleErrors(t *testing.T) {
 	release := make(chan struct{})
 	b := newBackendFunc(t, func(http.ResponseWriter, *http.Request) { <-release })
@@ -86,8 +85,8 @@ func TestFullInHandleErrors(t *testing.T) {
 	}
 }
 
-// TestPoolNames checks that no two pools have one name, in whichever order and way
-// they got theirs.
+// TestPoolNames checks that no two pools have the same name, in whatever order and way they
+// got theirs.
 func TestPoolNames(t *testing.T) {
 	a, b := deadAddress(t), deadAddress(t)
 	named := fmt.Sprintf("handle /1* {\nhealthpool %s {\nname %s\n}\n}\n", b, a)
@@ -104,8 +103,8 @@ func TestPoolNames(t *testing.T) {
 	}
 }
 
-// TestAdmittedMeetsOutage checks that those who are let through in maintenance are
-// told of the outage they meet, and not of the maintenance.
+// TestAdmittedMeetsOutage checks that clients that are let through during maintenance are
+// told about an outage, not about the maintenance.
 func TestAdmittedMeetsOutage(t *testing.T) {
 	b := newStoppedBackend(t, cookieApp)
 	s := run(t, "healthpool "+b.addr+" {\nname shop\nhold off\nhealth_down_interval 10ms\n}")
@@ -121,8 +120,8 @@ func TestAdmittedMeetsOutage(t *testing.T) {
 	await(t, "the page is told", func() bool { return s.poll("/", token).status == http.StatusNoContent })
 }
 
-// TestWaitingVisitors checks that each visitor counts once, and not for longer than
-// the page waits.
+// TestWaitingVisitors checks that each visitor counts once, and only as long as the page
+// waits.
 func TestWaitingVisitors(t *testing.T) {
 	s := downSite(t, "retry_after 1h")
 	for range 3 {
@@ -137,8 +136,8 @@ func TestWaitingVisitors(t *testing.T) {
 	await(t, "they have left", func() bool { return waiting(0) })
 }
 
-// TestRefreshOffPassesHead checks that without pages that ask, nobody's HEAD is taken
-// for a poll.
+// TestRefreshOffPassesHead checks that without polling pages, a HEAD is not taken for a
+// poll.
 func TestRefreshOffPassesHead(t *testing.T) {
 	b := newBackendFunc(t, cookieApp)
 	s := run(t, "healthpool "+b.addr+" {\npage {\nrefresh off\n}\n}")
@@ -147,8 +146,8 @@ func TestRefreshOffPassesHead(t *testing.T) {
 	}
 }
 
-// TestOneOutageOneReference checks that all who meet an outage of a pool are given the
-// same reference, whichever way they met it, and that the log tells of it once.
+// TestOneOutageOneReference checks that all clients in an outage of a pool get the same
+// reference, whatever their failures, and that it is logged once.
 func TestOneOutageOneReference(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "healthpool "+b.addr+" {\nhold off\nhealth_interval 1h\n}")
@@ -159,7 +158,7 @@ func TestOneOutageOneReference(t *testing.T) {
 		references[s.get("/", acceptProblem...).problem(t).Reference] = true
 		s.awaitDown()
 	}
-	if len(references) > 2 { // the first request found the pool up
+	if len(references) > 2 { // the pool was still up for the first request
 		t.Errorf("references: %v", references)
 	}
 }

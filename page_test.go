@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// downSite is a site whose only upstream is dead, with options of the page.
+// downSite returns a site whose only upstream is down, with options of the page.
 func downSite(t *testing.T, options string) *site {
 	t.Helper()
 	s := run(t, fmt.Sprintf("healthpool %s {\nhold off\npage {\n%s\n}\n}", deadAddress(t), options))
@@ -29,14 +29,14 @@ func (s *site) awaitDown() {
 	})
 }
 
-// page is what a visitor's browser gets.
+// page returns what a visitor's browser gets.
 func (s *site) page(headers ...string) response {
 	s.t.Helper()
 	return s.get("/", append([]string{"Accept", "text/html"}, headers...)...)
 }
 
-// wantText fails the test unless a response has all of the parts, but none of those that are
-// written with a minus sign before them.
+// wantText checks that a response contains all of the parts, except those prefixed with a
+// minus sign, which it must not contain.
 func wantText(t *testing.T, r response, wants ...string) {
 	t.Helper()
 	for _, want := range wants {
@@ -73,8 +73,8 @@ func TestLanguages(t *testing.T) {
 	wantText(t, s.page("Accept-Language", "de-CH"), `lang="de"`)
 }
 
-// TestLogoAndColor checks that the page has the owner's logo and colour, and that its policy
-// allows them.
+// TestLogoAndColor checks that the page has the owner's logo and colour, and that its
+// Content-Security-Policy allows them.
 func TestLogoAndColor(t *testing.T) {
 	logo := filepath.Join(t.TempDir(), "logo")
 	if err := os.WriteFile(logo, []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`), 0o600); err != nil {
@@ -88,8 +88,7 @@ func TestLogoAndColor(t *testing.T) {
 	}
 }
 
-// TestDetails checks that those whom the owner lists are shown what is wrong, whatever they
-// ask with, and nobody else is.
+// TestDetails checks that exactly the listed clients get the details, in every format.
 func TestDetails(t *testing.T) {
 	for ranges, shown := range map[string]bool{"127.0.0.1": true, "127.0.0.0/8 ::1": true, "10.0.0.0/8": false} {
 		s := downSite(t, "details "+ranges)
@@ -119,7 +118,7 @@ func TestDetailsOfStaticProxy(t *testing.T) {
 	}
 }
 
-// TestDetailsTrustProxies checks that the client is who Caddy says it is.
+// TestDetailsTrustProxies checks that the client is determined by trusted_proxies.
 func TestDetailsTrustProxies(t *testing.T) {
 	directives := fmt.Sprintf("no_healthy_upstream {\ndetails 192.0.2.7\n}\nreverse_proxy %s", deadAddress(t))
 	s := run(t, directives)
@@ -145,8 +144,7 @@ func TestProxyStatus(t *testing.T) {
 	}
 }
 
-// TestCORS checks that scripts of the listed origins can tell an outage from a
-// mistake of their own.
+// TestCORS checks that scripts of the listed origins can read the error.
 func TestCORS(t *testing.T) {
 	const app = "https://app.example"
 	s := downSite(t, "cors "+app)
@@ -189,8 +187,8 @@ func TestEventStreamHold(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAgrees checks that every client is told the same time, and that it depends on when
-// the next check is due.
+// TestRetryAfterAgrees checks that all formats have the same time, and that it depends on
+// the next check.
 func TestRetryAfterAgrees(t *testing.T) {
 	s := run(t, fmt.Sprintf("healthpool %s {\nhold off\nhealth_down_interval 20s\n}", deadAddress(t)))
 	s.awaitDown()
@@ -209,8 +207,7 @@ func TestRetryAfterAgrees(t *testing.T) {
 	}
 }
 
-// TestIntercept checks that responses of upstreams are replaced where the owner
-// wants it, and only there.
+// TestIntercept checks that exactly the configured upstream responses are replaced.
 func TestIntercept(t *testing.T) {
 	b := newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Set-Cookie", "of=upstream")
@@ -249,7 +246,7 @@ func TestIntercept(t *testing.T) {
 	}
 }
 
-// TestInterceptPoll checks that a page knows whether a mesh behind Caddy is back.
+// TestInterceptPoll checks that a page learns when a mesh behind Caddy is back.
 func TestInterceptPoll(t *testing.T) {
 	up := make(chan struct{})
 	b := newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -266,8 +263,8 @@ func TestInterceptPoll(t *testing.T) {
 	checkPoll(t, s.poll("/", token), http.StatusNoContent)
 }
 
-// TestVisitorsReturnInTurn checks that pages that poll once a pool is back are told to return one
-// after another.
+// TestVisitorsReturnInTurn checks that pages that poll once a pool is back are told to
+// return one after another.
 func TestVisitorsReturnInTurn(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "healthpool "+b.addr)

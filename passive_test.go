@@ -9,15 +9,14 @@ import (
 	"time"
 )
 
-// answering is an app that answers requests with status, and passes its checks.
+// answering starts an app that answers requests with status and passes its checks.
 func answering(t *testing.T, status int) *backend {
 	t.Helper()
 	return newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 }
 
-// ejecting is the config of a pool that has its upstreams checked often, so that
-// only their requests can speak against them. Each is given as many requests as
-// any other.
+// ejecting returns the config of a pool that checks its upstreams often, so that only
+// requests can count against them. All get the same number of requests.
 func ejecting(options string, upstreams ...*backend) string {
 	config := "healthpool"
 	for _, b := range upstreams {
@@ -36,12 +35,12 @@ func (s *site) states() string {
 	return fmt.Sprint(n)
 }
 
-// TestEjection checks which answers count as failed, and how many it takes.
+// TestEjection checks which answers count as failed, and how many eject.
 func TestEjection(t *testing.T) {
 	for _, tt := range []struct {
 		options string
 		status  int
-		// after is how many requests it takes; 0 for never.
+		// after is the number of requests until the ejection; 0 for never.
 		after int64
 	}{
 		{"", 500, 5},
@@ -72,8 +71,8 @@ func TestEjection(t *testing.T) {
 	}
 }
 
-// checkEjected checks what an owner is told of an upstream that is out after so many
-// answers of that status.
+// checkEjected checks the status of an upstream that was ejected after so many answers with
+// that status.
 func checkEjected(t *testing.T, s *site, bad *backend, after int64, status int) {
 	t.Helper()
 	u := s.upstream(bad.addr)
@@ -93,7 +92,7 @@ func checkEjected(t *testing.T, s *site, bad *backend, after int64, status int) 
 	}
 }
 
-// TestEjectionNeedsConsecutiveFailures has an app fail four times of five.
+// TestEjectionNeedsConsecutiveFailures has an app fail four requests in five.
 func TestEjectionNeedsConsecutiveFailures(t *testing.T) {
 	n := 0
 	bad := newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -111,7 +110,7 @@ func TestEjectionNeedsConsecutiveFailures(t *testing.T) {
 	}
 }
 
-// TestEjectionForLatency checks unhealthy_latency, which is off by itself.
+// TestEjectionForLatency checks unhealthy_latency, which is off by default.
 func TestEjectionForLatency(t *testing.T) {
 	for option, want := range map[string]string{"unhealthy_latency 15ms": "ejected", "unhealthy_latency off": "healthy", "": "healthy", "unhealthy_latency 5s": "healthy"} {
 		t.Run(option, func(t *testing.T) {
@@ -129,8 +128,8 @@ func TestEjectionForLatency(t *testing.T) {
 	}
 }
 
-// TestEjectionForNoAnswer has an app take requests and never answer. Those that it
-// could not have got do not count, and those whose client left do not, either.
+// TestEjectionForNoAnswer has an app accept requests and never answer. Requests that it
+// cannot have received, and those whose client left, do not count.
 func TestEjectionForNoAnswer(t *testing.T) {
 	addr := rawBackend(t, func(conn net.Conn) {
 		line := make([]byte, 4096)
@@ -165,7 +164,7 @@ func TestFailDuration(t *testing.T) {
 			t.Errorf("while it was ejected, got %d", got.status)
 		}
 	}
-	// The jitter is a half, and a check has to follow.
+	// The time is jittered by 50 %, and a check follows.
 	if took := time.Since(start); took < d/2 || took > 5*d {
 		t.Errorf("the ejection took %v, want %v", took, d)
 	}
@@ -193,13 +192,13 @@ func TestMaxEjected(t *testing.T) {
 	}
 }
 
-// TestSlowStart checks what an upstream that comes back is shown as and given.
+// TestSlowStart checks the status and share of a recovered upstream.
 func TestSlowStart(t *testing.T) {
 	const requests = 24
 	for _, tt := range []struct {
 		option string
-		// warming is whether it still is after the requests, most how many of
-		// them it may be given meanwhile, beside one that is warm.
+		// warming is whether it is still warming after the requests, most how many of them
+		// it may get beside a warm one.
 		warming bool
 		most    int64
 	}{

@@ -12,7 +12,7 @@ import (
 
 var pollAttribute = regexp.MustCompile(`data-poll="([^"]*)"`)
 
-// token is the one that the page at path would send.
+// token returns the poll token of the page at path.
 func (s *site) token(path string) string {
 	s.t.Helper()
 	page := s.get(path, "Accept", "text/html")
@@ -28,7 +28,7 @@ func (s *site) poll(path, token string) response {
 	return s.do(http.MethodHead, path, "", "Recovery-Poll", token)
 }
 
-// checkPoll checks an answer to a poll: bare, and with the time of the next.
+// checkPoll checks an answer to a poll: no body, and the time of the next poll.
 func checkPoll(t *testing.T, r response, status int) {
 	t.Helper()
 	least := 1
@@ -46,7 +46,7 @@ func checkPoll(t *testing.T, r response, status int) {
 	}
 }
 
-// cookieApp leaves traces in every answer.
+// cookieApp sets a cookie in every answer.
 func cookieApp(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Set-Cookie", "session=secret")
 	w.Header().Set("X-App", "yes")
@@ -55,8 +55,8 @@ func cookieApp(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(w, "the app")
 }
 
-// TestPollOfPool checks that a pool answers from memory: neither a known token
-// nor any other brings a request to the app, up or down.
+// TestPollOfPool checks that a pool answers from memory: with any token, up or down, no
+// poll reaches the app.
 func TestPollOfPool(t *testing.T) {
 	for name, policy := range map[string]string{"health_aware": "health_aware", "another policy": "first"} {
 		t.Run(name, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestPollOfPool(t *testing.T) {
 	}
 }
 
-// TestPollIsSpread checks that visitors who wait do not all return at once.
+// TestPollIsSpread checks that waiting visitors do not all return at once.
 func TestPollIsSpread(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "healthpool "+b.addr)
@@ -105,8 +105,7 @@ func TestPollIsSpread(t *testing.T) {
 	}
 }
 
-// TestPollOfStaticProxy checks that the page works with a proxy that no pool
-// knows about, too.
+// TestPollOfStaticProxy checks that polling works for a proxy without a pool.
 func TestPollOfStaticProxy(t *testing.T) {
 	b := newStoppedBackend(t, cookieApp)
 	s := run(t, "no_healthy_upstream\nreverse_proxy "+b.addr)
@@ -119,7 +118,7 @@ func TestPollOfStaticProxy(t *testing.T) {
 	checkPoll(t, s.poll("/", token), http.StatusServiceUnavailable)
 }
 
-// TestPollOfHandledError checks that the page works from handle_errors.
+// TestPollOfHandledError checks that polling works from handle_errors.
 func TestPollOfHandledError(t *testing.T) {
 	b := newStoppedBackend(t, cookieApp)
 	s := run(t, "reverse_proxy "+b.addr+"\nhandle_errors {\nno_healthy_upstream\n}")
@@ -132,7 +131,7 @@ func TestPollOfHandledError(t *testing.T) {
 	}
 }
 
-// TestHeadIsNoPoll checks that only a HEAD with the header is one.
+// TestHeadIsNoPoll checks that only a HEAD with the header is a poll.
 func TestHeadIsNoPoll(t *testing.T) {
 	b := newBackendFunc(t, cookieApp)
 	s := run(t, "healthpool "+b.addr)
@@ -143,7 +142,7 @@ func TestHeadIsNoPoll(t *testing.T) {
 	}
 }
 
-// TestPollOfTwoPools checks that each page asks for its own pool.
+// TestPollOfTwoPools checks that each page polls for its own pool.
 func TestPollOfTwoPools(t *testing.T) {
 	up := newBackend(t, "hello")
 	s := run(t, fmt.Sprintf("handle /a* {\nhealthpool %s\n}\nhandle /b* {\nhealthpool %s {\nhold off\n}\n}", up.addr, deadAddress(t)))

@@ -22,14 +22,13 @@ import (
 const (
 	probed = 10_000 // upstreams
 
-	// probedVariable is set in the process that plays the upstreams.
+	// probedVariable is set in the process that runs the upstreams.
 	probedVariable = "HEALTHPOOL_PROBED"
 )
 
-// BenchmarkProbing tells what it costs to have 10,000 upstreams checked every 10
-// seconds: the part of one core, the memory that the process grew by, and the heap
-// that is in use. The upstreams are in a process of their own and do not count. With
-// -short it only shows that it can be run.
+// BenchmarkProbing measures what it costs to check 10,000 upstreams every 10 seconds: the
+// fraction of one core, the growth of the process, and the heap in use. The upstreams run
+// in their own process and do not count. With -short it only checks that it runs.
 func BenchmarkProbing(b *testing.B) {
 	for name, check := range map[string]string{"tcp": "", "http": `,"health_uri":"/healthz"`} {
 		b.Run(name, func(b *testing.B) { benchmarkProbing(b, check) })
@@ -49,7 +48,7 @@ func benchmarkProbing(b *testing.B, check string) {
 	_, pools := runPool(b, newContext(b), options, probed, func(i int) string { return loopback(i) + ":" + port })
 	awaitHealthy(b, pools, probed)
 	b.Logf("all are up after %v", time.Since(start).Round(time.Millisecond))
-	time.Sleep(every) // what the start took is over then
+	time.Sleep(every) // let the cost of starting pass
 	checks, used := passes(pools), processTime(b)
 	time.Sleep(during)
 	checks, used = passes(pools)-checks, processTime(b)-used
@@ -57,7 +56,7 @@ func benchmarkProbing(b *testing.B, check string) {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	for b.Loop() { // so that this is called once: the one long run is the measure
+	for b.Loop() { // called once: the long run is the measurement
 		runtime.KeepAlive(pools)
 	}
 	b.ReportMetric(0, "ns/op")
@@ -67,8 +66,8 @@ func benchmarkProbing(b *testing.B, check string) {
 	b.ReportMetric(float64(m.HeapInuse)/(1<<20), "MiB-heap")
 }
 
-// startProbed starts the process in which TestProbed plays all upstreams, and
-// returns their port.
+// startProbed starts the process in which TestProbed runs all upstreams, and returns their
+// port.
 func startProbed(b *testing.B) (port string) {
 	b.Helper()
 	upstreams := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^TestProbed$")
@@ -92,7 +91,7 @@ func startProbed(b *testing.B) (port string) {
 	return strings.TrimSpace(line)
 }
 
-// TestProbed is not a test, but the upstreams of BenchmarkProbing.
+// TestProbed is not a test but the upstreams of BenchmarkProbing.
 func TestProbed(t *testing.T) {
 	if os.Getenv(probedVariable) == "" {
 		t.Skip("it serves a benchmark")
@@ -109,7 +108,7 @@ func TestProbed(t *testing.T) {
 	t.Fatal(server.Serve(listener))
 }
 
-// passes is the number of checks that passed, while none fails.
+// passes returns the number of passed checks; no check may have failed.
 func passes(app *healthpool.App) (n int) {
 	for _, u := range app.Pools()[0].Upstreams {
 		n += u.Passes
@@ -117,7 +116,7 @@ func passes(app *healthpool.App) (n int) {
 	return n
 }
 
-// processTime is the processor time that this process has used.
+// processTime returns the CPU time used by this process.
 func processTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
@@ -127,7 +126,7 @@ func processTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// residentMemory is the memory that this process has, in bytes.
+// residentMemory returns the resident memory of this process, in bytes.
 func residentMemory(b *testing.B) float64 {
 	b.Helper()
 	var size, resident float64

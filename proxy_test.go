@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// TestCorePolicies checks that every policy of Caddy works on a healthpool, and
-// that the order of the upstreams is that of the config.
+// TestCorePolicies checks that every policy of Caddy works on a healthpool, with the
+// upstreams in config order.
 func TestCorePolicies(t *testing.T) {
 	backends := make(map[string]*backend)
 	var addresses string
@@ -79,8 +79,8 @@ func TestCorePolicies(t *testing.T) {
 	})
 }
 
-// TestHealthAwareOnStaticUpstreams checks that the policy is of use without a
-// pool: it skips what is down and spreads what comes at once.
+// TestHealthAwareOnStaticUpstreams checks that the policy helps without a pool: it skips
+// what is down and spreads concurrent requests.
 func TestHealthAwareOnStaticUpstreams(t *testing.T) {
 	const atOnce = 20
 	for name, page := range map[string]string{"alone": "", "with the page": "no_healthy_upstream\n"} {
@@ -119,7 +119,7 @@ func TestHealthAwareOnStaticUpstreams(t *testing.T) {
 	}
 }
 
-// TestTransports checks that requests and checks go the same way.
+// TestTransports checks that checks use the same transport as requests.
 func TestTransports(t *testing.T) {
 	secure, certificate := tlsBackend(t, "hello", nil)
 	socket := filepath.Join(shortDir(t), "App.sock") // upper case is another file
@@ -157,8 +157,8 @@ func TestTransports(t *testing.T) {
 	}
 }
 
-// TestSocketsAreCheckedApart has two apps on sockets, whose connections stay open: the
-// check of one must not be answered by the other.
+// TestSocketsAreCheckedApart has two apps on sockets with keep-alive: a check of one must
+// not use a connection to the other.
 func TestSocketsAreCheckedApart(t *testing.T) {
 	dir := shortDir(t)
 	upstreams := ""
@@ -182,8 +182,8 @@ func TestSocketsAreCheckedApart(t *testing.T) {
 	}
 }
 
-// TestStaticUpstreamsAreReported checks that an owner who names upstreams in two places
-// is told which are used.
+// TestStaticUpstreamsAreReported checks the warning about upstreams configured in two
+// places.
 func TestStaticUpstreamsAreReported(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	s := run(t, "reverse_proxy {\nto "+b.addr+"\ndynamic healthpool "+a.addr+"\n}")
@@ -198,7 +198,7 @@ func TestStaticUpstreamsAreReported(t *testing.T) {
 	}
 }
 
-// shortDir is a directory whose path leaves room for a socket's name.
+// shortDir returns a directory whose path is short enough for a socket.
 func shortDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pool")
@@ -240,8 +240,7 @@ func fastCGI(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// TestShortFormPassesOptionsOn checks that what is not ours works as in
-// reverse_proxy.
+// TestShortFormPassesOptionsOn checks that reverse_proxy's options work in the short form.
 func TestShortFormPassesOptionsOn(t *testing.T) {
 	b := newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-App", "yes")
@@ -304,8 +303,8 @@ func TestShortFormOptions(t *testing.T) {
 	})
 }
 
-// TestProxyProtocol checks that checks work through a transport that announces
-// the client.
+// TestProxyProtocol checks that checks work through a transport that announces the client
+// with the PROXY protocol.
 func TestProxyProtocol(t *testing.T) {
 	first := make(chan string, 10)
 	addr := rawBackend(t, func(conn net.Conn) {
@@ -326,7 +325,7 @@ func TestProxyProtocol(t *testing.T) {
 	}
 }
 
-// TestTwoSitesOnePool checks that sources configured alike are one pool.
+// TestTwoSitesOnePool checks that identically configured sources are one pool.
 func TestTwoSitesOnePool(t *testing.T) {
 	b := newBackend(t, "hello")
 	s := run(t, "handle /a {\nhealthpool "+b.addr+"\n}\nhandle {\nhealthpool "+b.addr+" {\nlb_policy first\n}\n}")
@@ -337,13 +336,13 @@ func TestTwoSitesOnePool(t *testing.T) {
 }
 
 // TestCorePassiveChecksDoNotBlockPool checks that reverse_proxy's own passive checks do not
-// take down a pool that is up: there would be a page while all upstreams answer.
+// take down a pool that is up: visitors would get the page while all upstreams answer.
 func TestCorePassiveChecksDoNotBlockPool(t *testing.T) {
 	a, b, c := answering(t, 404), answering(t, 404), answering(t, 404)
 	s := run(t, fmt.Sprintf("no_healthy_upstream\nreverse_proxy {\ndynamic healthpool %s %s %s\nlb_policy health_aware\nfail_duration 30s\nunhealthy_status 404\n}",
 		a.addr, b.addr, c.addr))
 	s.awaitPool("up")
-	for i := range 12 { // more than there are upstreams to rule out
+	for i := range 12 { // more than there are upstreams to exclude
 		if got := s.get("/"); got.status != http.StatusNotFound || got.isOurs() {
 			t.Fatalf("request %d got %d %q", i, got.status, got.body)
 		}

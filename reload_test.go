@@ -26,7 +26,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	for range 2 {
 		clients.Go(func() {
 			for !over.Load() {
-				// Caddy itself may reset a connection that it has not accepted yet.
+				// Caddy itself may reset a connection that was not accepted yet.
 				if got, err := s.try(t.Context(), "POST", "/", "body"); err == nil && got.status != http.StatusOK {
 					t.Errorf("a request failed: %d %s", got.status, got.body)
 					return
@@ -43,8 +43,8 @@ func TestReloadUnderLoad(t *testing.T) {
 	clients.Wait()
 }
 
-// TestReloadForgetsNothing checks what is known of the upstreams, and that none
-// is checked because of a reload, or more often than before.
+// TestReloadForgetsNothing checks that the upstreams keep their state, and that a reload
+// causes no checks, nor more of them afterwards.
 func TestReloadForgetsNothing(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	b.failChecks.Store(true)
@@ -78,8 +78,8 @@ func TestReloadForgetsNothing(t *testing.T) {
 	}
 }
 
-// TestReloadKeepsTheSchedule reloads far more often than is checked: checks must
-// come as if nothing happened.
+// TestReloadKeepsTheSchedule reloads much more often than the check interval: the schedule
+// must not change.
 func TestReloadKeepsTheSchedule(t *testing.T) {
 	b := newBackend(t, "hello")
 	const interval = 100 * time.Millisecond
@@ -100,8 +100,8 @@ func TestReloadKeepsTheSchedule(t *testing.T) {
 	}
 }
 
-// TestReloadInAnOutage checks that an outage goes on where it was: those who are
-// held stay so or are answered, and the hold does not begin anew.
+// TestReloadInAnOutage checks that an outage continues across a reload: held requests stay
+// held or are answered, and the hold does not start again.
 func TestReloadInAnOutage(t *testing.T) {
 	b := newBackend(t, "hello")
 	const hold = 300 * time.Millisecond
@@ -124,9 +124,8 @@ func TestReloadInAnOutage(t *testing.T) {
 	await(t, "the app is used again", func() bool { return s.get("/").status == http.StatusOK })
 }
 
-// TestReloadWhileHeld checks that a reload costs those who wait nothing, whether
-// or not their upstreams are the same after it: checked in another way, they are
-// others.
+// TestReloadWhileHeld checks that a reload does not harm held requests, whether or not
+// their upstreams are the same afterwards: a changed check makes them different ones.
 func TestReloadWhileHeld(t *testing.T) {
 	for name, changed := range map[string]string{
 		"unchanged":        "",
@@ -165,7 +164,7 @@ func TestReloadWhileHeld(t *testing.T) {
 	}
 }
 
-// TestFailedReload checks that a config that is refused leaves all as it was.
+// TestFailedReload checks that a refused config changes nothing.
 func TestFailedReload(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	good := fmt.Sprintf("healthpool %s %s {\nhealth_uri /healthz\nhealth_interval 30ms\nhealth_down_interval 30ms\n}", a.addr, b.addr)
@@ -190,7 +189,7 @@ func TestFailedReload(t *testing.T) {
 	s.awaitUpstream(b.addr, "unhealthy")
 }
 
-// ours are the stacks of goroutines that run code of this module.
+// ours returns the stacks of goroutines that run code of this module.
 func ours() string {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
@@ -224,9 +223,9 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
-// TestReloadKeepsNames checks that pools that begin with the same upstream are
-// called the same after every reload, though Caddy provisions its servers in any
-// order: dashboards, alerts and scripts go by the names.
+// TestReloadKeepsNames checks that pools with the same first upstream keep their names
+// across reloads, though Caddy provisions servers in random order: dashboards, alerts and
+// scripts depend on the names.
 func TestReloadKeepsNames(t *testing.T) {
 	b, other := newBackend(t, "hello"), freePort(t)
 	config := fmt.Sprintf("healthpool %s {\nmax_fails 3\n}\n}\nhttp://:%d {\nhealthpool %s {\nmax_fails 4\n}", b.addr, other, b.addr)

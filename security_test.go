@@ -14,9 +14,9 @@ import (
 	"testing"
 )
 
-// spoiled are requests that no proxy can pass on, and the client's own doing: each is
-// what is written to a connection.
-var spoiled = map[string]string{
+// brokenRequests are requests that no proxy can pass on, because of the client: the bytes written
+// to a connection.
+var brokenRequests = map[string]string{
 	"a chunk that is none": "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 	"the same with GET":    "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 	"a body too short":     "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nabc",
@@ -25,10 +25,10 @@ var spoiled = map[string]string{
 	"the same trailer with GET": "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: a b\r\n\r\n0\r\n\r\n",
 }
 
-// TestBrokenRequests checks that nobody can have upstreams checked, suspected or
-// ejected with requests that are broken themselves.
+// TestBrokenRequests checks that broken requests cannot get upstreams checked, suspected or
+// ejected.
 func TestBrokenRequests(t *testing.T) {
-	for name, text := range spoiled {
+	for name, text := range brokenRequests {
 		t.Run(name, func(t *testing.T) {
 			app := func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }
 			a, b := newBackendFunc(t, app), newBackendFunc(t, app)
@@ -60,8 +60,8 @@ func TestBrokenRequests(t *testing.T) {
 	}
 }
 
-// TestRedirectedChecksStay checks that an upstream cannot send its checks elsewhere, nor
-// have its connections taken for those of another upstream.
+// TestRedirectedChecksStay checks that an upstream cannot redirect its checks elsewhere,
+// nor get its connections used for another upstream.
 func TestRedirectedChecksStay(t *testing.T) {
 	for version, transport := range map[string]string{"HTTP/1": "", "h2c": "transport http {\nversions h2c\n}"} {
 		t.Run(version, func(t *testing.T) {
@@ -110,8 +110,8 @@ func TestRedirectedChecksStay(t *testing.T) {
 	}
 }
 
-// TestHugeErrorIsCut checks that an upstream cannot fill the log, nor what the owner's
-// people are shown, with what it answers.
+// TestHugeErrorIsCut checks that an upstream cannot fill the log, or the details, with its
+// answer.
 func TestHugeErrorIsCut(t *testing.T) {
 	const size = 100_000
 	b := rawBackend(t, reply(strings.Repeat("\x1b[31mé", size/8)+"\r\n\r\n"))
@@ -131,8 +131,8 @@ func TestHugeErrorIsCut(t *testing.T) {
 	}
 }
 
-// TestOrdersOfOtherSites checks that no web page can order Caddy around through the
-// browser of somebody who can reach the admin endpoint, nor read what it says.
+// TestOrdersOfOtherSites checks that no web page can give orders through the browser of
+// someone who can reach the admin endpoint, nor read it.
 func TestOrdersOfOtherSites(t *testing.T) {
 	s, a, _ := twoOf(t, "first")
 	for name, headers := range map[string][]string{
@@ -162,8 +162,8 @@ func TestOrdersOfOtherSites(t *testing.T) {
 	}
 }
 
-// TestSecretsStaySecret checks that what an owner has checks send is shown to nobody, and
-// that visitors are shown nothing of an upstream, however it fails.
+// TestSecretsStaySecret checks that what checks send is shown nowhere, and that visitors
+// see nothing of an upstream, however it fails.
 func TestSecretsStaySecret(t *testing.T) {
 	redirect := "HTTP/1.1 302 Found\r\nLocation: /healthz?key=secret-uri\r\nContent-Length: 0\r\n\r\n"
 	for name, answer := range map[string]string{
@@ -202,8 +202,8 @@ func TestSecretsStaySecret(t *testing.T) {
 	}
 }
 
-// TestSecretsStaySecretFromOperators checks the same of what operators look at: it is
-// sent on, to a monitor or a colleague.
+// TestSecretsStaySecretFromOperators checks the same for what operators see, because it is
+// passed on, to a monitor or a colleague.
 func TestSecretsStaySecretFromOperators(t *testing.T) {
 	b := newBackend(t, "b")
 	b.failChecks.Store(true)
@@ -218,8 +218,8 @@ func TestSecretsStaySecretFromOperators(t *testing.T) {
 	}
 }
 
-// TestInterceptedResponseIsGone checks that nothing of a response that is replaced gets
-// through, and that a body without an end keeps nobody waiting.
+// TestInterceptedResponseIsGone checks that nothing of a replaced response gets through,
+// and that an endless body does not delay the answer.
 func TestInterceptedResponseIsGone(t *testing.T) {
 	b := newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range map[string]string{
@@ -244,8 +244,8 @@ func TestInterceptedResponseIsGone(t *testing.T) {
 	}
 }
 
-// TestVisitorsMakeNoSeries checks that nothing that a visitor can choose becomes a label
-// of a metric: each value would stay in memory.
+// TestVisitorsMakeNoSeries checks that nothing a visitor chooses becomes a metric label:
+// each value would stay in memory.
 func TestVisitorsMakeNoSeries(t *testing.T) {
 	s := run(t, "healthpool "+deadAddress(t)+" {\nhold off\n}")
 	s.awaitPool("down")
@@ -262,15 +262,15 @@ func TestVisitorsMakeNoSeries(t *testing.T) {
 	}
 }
 
-// Where docs/security.md names tests: one or more, and then the file or the folder.
+// The tests named in docs/security.md: one or more, then their file or folder.
 var (
 	proofs = regexp.MustCompile("((?:`(?:Test|Fuzz)\\w+`(?:, )?)+) (?:\\(|in )([\\w/.]+)")
 	proof  = regexp.MustCompile(`(?:Test|Fuzz)\w+`)
-	row    = regexp.MustCompile(`^\| [a-z]`) // of what somebody could do
+	row    = regexp.MustCompile(`^\| [a-z]`) // an attack
 )
 
-// TestDefencesAreTested checks that each defence in docs/security.md names tests, and that
-// they exist where it says.
+// TestDefencesAreTested checks that each defence in docs/security.md names tests that exist
+// where it says.
 func TestDefencesAreTested(t *testing.T) {
 	text, err := os.ReadFile("docs/security.md")
 	if err != nil {
@@ -295,7 +295,7 @@ func TestDefencesAreTested(t *testing.T) {
 	}
 }
 
-// hasTest tells whether a file, or a folder, has a test.
+// hasTest reports whether a file or folder has a test.
 func hasTest(where, name string) bool {
 	files := []string{where}
 	if !strings.HasSuffix(where, ".go") {

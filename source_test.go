@@ -16,7 +16,7 @@ import (
 
 func init() { caddy.RegisterModule(listSource{}) }
 
-// listSource is an upstream source that others wrote: it asks a list of the test.
+// listSource is a third-party upstream source that reads a list of the test.
 type listSource struct {
 	Name string `json:"name,omitempty"`
 }
@@ -41,7 +41,7 @@ func (l *listSource) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, er
 	return found.(*list).read(r)
 }
 
-// lists has the lists of the tests by their names.
+// lists has the tests' lists by name.
 var lists sync.Map
 
 // list is what a source lists.
@@ -76,7 +76,7 @@ func (l *list) answer(read func(r *http.Request) ([]*reverseproxy.Upstream, erro
 	l.reader = read
 }
 
-// set makes the list one of these backends.
+// set replaces the list.
 func (l *list) set(backends ...*backend) {
 	l.answer(func(*http.Request) ([]*reverseproxy.Upstream, error) {
 		upstreams := make([]*reverseproxy.Upstream, len(backends))
@@ -93,21 +93,21 @@ func (l *list) count() int {
 	return l.reads
 }
 
-// awaitReads waits until the list has been read anew twice, so that what it said
-// when this was called has been taken in.
+// awaitReads waits until the list has been read twice, so that its state at the time of the
+// call is in effect.
 func (l *list) awaitReads(t *testing.T) {
 	t.Helper()
 	was := l.count()
 	await(t, "the list is read again", func() bool { return l.count() >= was+2 })
 }
 
-// pool is the config of a pool of this source.
+// pool returns the config of a pool with this source.
 func (l *list) pool(options string) string {
 	return "healthpool {\nsource test_list " + l.name + "\nrefresh 20ms\nhealth_uri " + checkPath +
 		"\nhealth_interval 20ms\nhealth_edge_interval 10ms\nhealth_down_interval 10ms\n" + options + "\n}"
 }
 
-// addresses are those of the upstreams of the only pool.
+// addresses returns the addresses of the only pool's upstreams.
 func (s *site) addresses() string {
 	s.t.Helper()
 	upstreams := s.pool().Upstreams
@@ -118,8 +118,7 @@ func (s *site) addresses() string {
 	return strings.Join(all, " ")
 }
 
-// TestSource checks that what a source lists anew passes a check before its first
-// request.
+// TestSource checks that a newly listed upstream passes a check before its first request.
 func TestSource(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	l := newList(t, a)
@@ -145,8 +144,8 @@ func TestSource(t *testing.T) {
 	await(t, "b is used", func() bool { return s.get("/").body == "b" })
 }
 
-// TestSourceBesideOthers checks that no address is there twice, that what the
-// config says of it counts, and that the limit of a source holds.
+// TestSourceBesideOthers checks that no address is there twice, that the config's options
+// win over the list's, and that a source's limit works.
 func TestSourceBesideOthers(t *testing.T) {
 	a, backup, busy := newBackend(t, "a"), newBackend(t, "backup"), newCrowd(t)
 	l := newList(t)
@@ -166,7 +165,7 @@ func TestSourceBesideOthers(t *testing.T) {
 	}
 }
 
-// TestGracePeriod checks how long what vanished from a list stays.
+// TestGracePeriod checks how long an unlisted upstream stays.
 func TestGracePeriod(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	both, only := a.addr+" "+b.addr, a.addr
@@ -199,8 +198,8 @@ func TestGracePeriod(t *testing.T) {
 	})
 }
 
-// TestSourceFails breaks sources in every way, at the same time: their last good
-// lists stand, also over a reload, and the log says so once.
+// TestSourceFails breaks sources in every way at the same time: their last good lists are
+// kept, also across a reload, and each failure is logged once.
 func TestSourceFails(t *testing.T) {
 	b := newBackend(t, "b")
 	block := make(chan struct{})
@@ -256,8 +255,8 @@ func TestSourceFails(t *testing.T) {
 	await(t, "a source is good again", func() bool { return len(said("source is good again", modes[0].name)) > 0 })
 }
 
-// TestSourceListsInvalidAddresses checks that what is good of a list is used, and that no
-// placeholder is replaced for whoever made the list.
+// TestSourceListsInvalidAddresses checks that the valid part of a list is used, and that
+// placeholders in a list are not replaced.
 func TestSourceListsInvalidAddresses(t *testing.T) {
 	t.Setenv("SECRET", "127.0.0.1")
 	b := newBackend(t, "b")
@@ -272,7 +271,7 @@ func TestSourceListsInvalidAddresses(t *testing.T) {
 	}
 }
 
-// TestSourceThatNeverWorked checks that nobody waits long for a source that has
+// TestSourceThatNeverWorked checks that requests do not wait long for a source that has
 // failed from the start, and that it is used once it works.
 func TestSourceThatNeverWorked(t *testing.T) {
 	b := newBackend(t, "b")
@@ -281,7 +280,7 @@ func TestSourceThatNeverWorked(t *testing.T) {
 	const hold = 300 * time.Millisecond
 	s := run(t, l.pool(fmt.Sprintf("hold %v", hold)))
 	s.awaitPool("down")
-	s.get("/") // is held, and the time is over then
+	s.get("/") // held until the time is over
 	if got := s.get("/"); got.took > hold/2 || !got.isOurs() {
 		t.Errorf("got %d after %v", got.status, got.took)
 	}
@@ -289,8 +288,8 @@ func TestSourceThatNeverWorked(t *testing.T) {
 	await(t, "it is used", func() bool { return s.get("/").body == "b" })
 }
 
-// TestRequestsWaitForSource has requests come before a source is read for the first
-// time: they are held for it.
+// TestRequestsWaitForSource checks that requests before the first read of a source are
+// held.
 func TestRequestsWaitForSource(t *testing.T) {
 	b := newBackend(t, "b")
 	l := newList(t)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// streams are the ways to have a proxy wrapped; APP stands for its upstream.
+// streams are the ways to wrap a proxy; APP stands for its upstream.
 var streams = map[string]string{
 	"static":       "no_healthy_upstream\nreverse_proxy APP",
 	"static aware": "no_healthy_upstream\nreverse_proxy APP {\nlb_policy health_aware\n}",
@@ -20,7 +20,7 @@ var streams = map[string]string{
 	"encode":       "encode\nno_healthy_upstream\nhandle {\nhealthpool APP\n}",
 }
 
-// eachStream runs a test on a site of each kind in front of an app.
+// eachStream runs a test on each of these sites in front of an app.
 func eachStream(t *testing.T, addr string, test func(*testing.T, *site)) {
 	t.Helper()
 	for name, directives := range streams {
@@ -30,7 +30,7 @@ func eachStream(t *testing.T, addr string, test func(*testing.T, *site)) {
 	}
 }
 
-// open makes a request whose response the test reads piece by piece.
+// open sends a request whose response the test reads piece by piece.
 func (s *site) open(r *http.Request) *http.Response {
 	s.t.Helper()
 	r.Host = siteName
@@ -50,8 +50,8 @@ func (s *site) newRequest(t *testing.T, path string) *http.Request {
 	return r
 }
 
-// TestEventStream checks that nothing is buffered: the app sends an event only
-// when the client has read the one before.
+// TestEventStream checks that nothing is buffered: the app sends an event only after the
+// client has read the previous one.
 func TestEventStream(t *testing.T) {
 	next := make(chan struct{})
 	b := newBackendFunc(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -77,8 +77,8 @@ func TestEventStream(t *testing.T) {
 	})
 }
 
-// TestUpgrade checks that a connection is handed over, to a client that waits for
-// each echo before it says more.
+// TestUpgrade checks that a connection is handed over, with a client that waits for each
+// echo.
 func TestUpgrade(t *testing.T) {
 	b := newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, buffered, err := http.NewResponseController(w).Hijack()
@@ -144,8 +144,8 @@ func TestTrailersAndEarlyHints(t *testing.T) {
 	})
 }
 
-// TestResponseBreaksOff checks that nothing is written over or behind what
-// the client has already.
+// TestResponseBreaksOff checks that nothing is written over or after what the client
+// already has.
 func TestResponseBreaksOff(t *testing.T) {
 	for name, text := range map[string]string{
 		"with a length": "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun",
@@ -166,8 +166,7 @@ func TestResponseBreaksOff(t *testing.T) {
 	}
 }
 
-// TestEarlyHintsThenNothing checks that what only announces a response does not
-// count as one.
+// TestEarlyHintsThenNothing checks that a 1xx response does not count as the response.
 func TestEarlyHintsThenNothing(t *testing.T) {
 	eachStream(t, rawBackend(t, reply("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n")), func(t *testing.T, s *site) {
 		got := s.do("POST", "/", "a body", acceptProblem...)
@@ -177,8 +176,8 @@ func TestEarlyHintsThenNothing(t *testing.T) {
 	})
 }
 
-// TestUpgradeToDeadApp checks that a websocket to a dead app gets the bare
-// status on a connection that is still of use.
+// TestUpgradeToDeadApp checks that a WebSocket to a dead app gets a bare status on a
+// connection that can be reused.
 func TestUpgradeToDeadApp(t *testing.T) {
 	eachStream(t, deadAddress(t), func(t *testing.T, s *site) {
 		conn := s.dial()
@@ -195,7 +194,7 @@ func TestUpgradeToDeadApp(t *testing.T) {
 	})
 }
 
-// TestLargeBodies checks that much goes both ways unharmed.
+// TestLargeBodies checks that large bodies are unchanged in both directions.
 func TestLargeBodies(t *testing.T) {
 	b := newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
 		got, _ := io.ReadAll(r.Body)
@@ -209,8 +208,8 @@ func TestLargeBodies(t *testing.T) {
 	})
 }
 
-// TestConnectionIsReused checks that a connection to Caddy survives its answers: a
-// visitor's browser uses it again.
+// TestConnectionIsReused checks that a connection to Caddy survives the page: a visitor's
+// browser reuses it.
 func TestConnectionIsReused(t *testing.T) {
 	eachStream(t, deadAddress(t), func(t *testing.T, s *site) {
 		conn := s.dial()

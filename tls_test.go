@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// strange returns a certificate that nobody trusts, by the name of one that is trusted:
-// that of httptest.
+// strange returns an untrusted certificate with the name of a trusted one, that of
+// httptest.
 func strange(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -37,8 +37,8 @@ func strange(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// TestCheckTCPOverTLS has an app that takes every connection, but shows another
-// certificate from some moment on: a check that only connects would not see it.
+// TestCheckTCPOverTLS has an app that accepts every connection but changes its certificate:
+// a check that only connects would miss it.
 func TestCheckTCPOverTLS(t *testing.T) {
 	var strangely atomic.Bool
 	other := &tls.Config{Certificates: []tls.Certificate{strange(t)}, MinVersion: tls.VersionTLS12}
@@ -47,7 +47,7 @@ func TestCheckTCPOverTLS(t *testing.T) {
 			if strangely.Load() {
 				return other, nil
 			}
-			return nil, nil // stands for the server's own
+			return nil, nil // nil: the server's own
 		}
 	})
 	s := run(t, "healthpool "+addr+" {\nhealth_interval 20ms\nhealth_fails 1000\ntransport http {\ntls_trust_pool file "+certificate+"\n}\n}")
@@ -69,8 +69,8 @@ func TestCheckTCPOverTLS(t *testing.T) {
 	s.awaitPool("up")
 }
 
-// TestTrustedCAIsPartOfThePool has two proxies trust different authorities for the
-// same app: the one that is right must not get the verdicts of the other one.
+// TestTrustedCAIsPartOfThePool has two proxies trust different CAs for the same app: the
+// one that trusts the right one must not get the other's results.
 func TestTrustedCAIsPartOfThePool(t *testing.T) {
 	addr, right := tlsBackend(t, "hello", nil)
 	der := strange(t).Certificate[0]

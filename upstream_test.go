@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// steady answers with name after d, so that latencies differ as a test wants.
+// steady answers with name after d, so that tests control the latency.
 func steady(name string, d time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(d)
@@ -17,8 +17,8 @@ func steady(name string, d time.Duration) http.HandlerFunc {
 	}
 }
 
-// TestWeight gives the slower of two ten times the weight of the other, which
-// would get everything without it.
+// TestWeight gives the slower of two upstreams ten times the weight of the other, which
+// would otherwise get all requests.
 func TestWeight(t *testing.T) {
 	heavy, light := newBackendFunc(t, steady("heavy", 6*time.Millisecond)), newBackendFunc(t, steady("light", 2*time.Millisecond))
 	s := run(t, fmt.Sprintf("healthpool {\nupstream %s {\nweight 10\n}\nto %s\nslow_start off\n}", heavy.addr, light.addr))
@@ -34,11 +34,11 @@ func TestWeight(t *testing.T) {
 	}
 }
 
-// crowd is an app that keeps its requests until they are let go.
+// crowd is an app that keeps its requests until they are released.
 type crowd struct {
 	*backend
 	release chan struct{}
-	// inFlight is the number of requests now, most the most there were.
+	// inFlight is the current number of requests, most the highest.
 	inFlight, most atomic.Int64
 }
 
@@ -58,7 +58,7 @@ func newCrowd(t *testing.T) *crowd {
 	return c
 }
 
-// TestMaxRequests checks that what is more than an app takes waits its turn.
+// TestMaxRequests checks that requests beyond the limit wait their turn.
 func TestMaxRequests(t *testing.T) {
 	for _, policy := range []string{"health_aware", "round_robin"} {
 		t.Run(policy, func(t *testing.T) {
@@ -86,8 +86,8 @@ func TestMaxRequests(t *testing.T) {
 	}
 }
 
-// TestFullForTooLong checks what is told to those who waited in vain for an app
-// that works, but has its hands full.
+// TestFullForTooLong checks the answer to requests that waited in vain for an app that
+// works but is full.
 func TestFullForTooLong(t *testing.T) {
 	for _, policy := range []string{"health_aware", "round_robin"} {
 		t.Run(policy, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestFullForTooLong(t *testing.T) {
 			s.awaitPool("up")
 			answer := s.ask(t.Context(), "GET", "/", "")
 			await(t, "the app is busy", func() bool { return c.inFlight.Load() == 1 })
-			for range 2 { // the crowd is no outage: each request is given the time
+			for range 2 { // being full is no outage: each request gets the whole time
 				got := s.get("/", acceptProblem...)
 				p := got.problem(t)
 				expect(t, got, map[string]bool{
@@ -116,8 +116,8 @@ func TestFullForTooLong(t *testing.T) {
 	}
 }
 
-// TestBackup checks that backups are used only while no primary is usable, and
-// are left as soon as one is back.
+// TestBackup checks that backups are used only while no primary is usable, and no longer
+// once one is back.
 func TestBackup(t *testing.T) {
 	for name, option := range map[string]string{"backup": "backup %s", "in upstream": "upstream %s {\nbackup\n}"} {
 		for _, policy := range []string{"health_aware", "round_robin"} {
@@ -147,8 +147,8 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// TestChecksOfOneUpstream has upstreams that pass only if they are checked as they
-// ask for, beside one that is checked like the pool.
+// TestChecksOfOneUpstream has upstreams that pass only with their own check options, beside
+// one with the pool's.
 func TestChecksOfOneUpstream(t *testing.T) {
 	app := func() *backend {
 		return newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
@@ -167,7 +167,7 @@ func TestChecksOfOneUpstream(t *testing.T) {
 		await(t, "all are known", func() bool { return s.pool().Healthy == 3 && s.upstream(pool.addr).LastCheck != nil })
 		checkStates(t, s.pool().Upstreams, "healthy", "healthy", "healthy", "unexpected_status")
 	})
-	t.Run("alone", func(t *testing.T) { // the others are checked by connecting
+	t.Run("alone", func(t *testing.T) { // the others pass a tcp check
 		asked, was := uri.hits.Load(), pool.hits.Load()
 		s := run(t, "healthpool {\n"+options+"\nhealth_interval 20ms\n}")
 		s.awaitPool("up")
