@@ -304,7 +304,7 @@ func refuseCoreChecks(proxy *reverseproxy.Handler) error {
 	}
 	name, what := "health_*", "health_uri and the other health_* options"
 	switch active := proxy.HealthChecks.Active; {
-	case active.URI != "", active.Path != "":
+	case active.URI != "":
 		name, what = "health_uri", "health_uri"
 	case active.Port != 0:
 		name, what = "health_port", "health_port"
