@@ -9,8 +9,8 @@ import (
 
 const ms = int64(time.Millisecond)
 
-// at is a time of this package, in milliseconds. It does not begin at zero, as
-// real ones do not.
+// at returns a time of this package, in milliseconds. Like real ones, it does not begin at
+// zero.
 func at(milliseconds int64) int64 { return (1000 + milliseconds) * ms }
 
 func near(t *testing.T, what string, got, want float64) {
@@ -41,7 +41,7 @@ func TestLatencyRisesAtOnceAndFallsSlowly(t *testing.T) {
 	}
 }
 
-// costOf is what a load costs next to one of which the latency is known.
+// costOf returns the cost of a load next to one with a known latency.
 func costOf(l *Load, now int64, peer time.Duration) float64 {
 	var other Load
 	other.Observe(now, peer)
@@ -74,7 +74,7 @@ func TestCost(t *testing.T) {
 	near(t, "an old latency fades", cost(at(100_000)), 10*float64(ms)*math.Exp(-10))
 }
 
-// TestSamples has the edges of the moving average.
+// TestSamples covers the edge cases of the moving average.
 func TestSamples(t *testing.T) {
 	type sample struct {
 		at      int64 // milliseconds
@@ -144,8 +144,7 @@ func TestFail(t *testing.T) {
 	check("forgotten", at(0), 0, false)
 }
 
-// TestAgeDuringBegin: a request is begun in two steps, and is never
-// taken for an old one between them.
+// TestAgeDuringBegin: a request begins in two steps, and must not look old between them.
 func TestAgeDuringBegin(t *testing.T) {
 	var l Load
 	l.Begin(at(0))
@@ -163,8 +162,8 @@ func TestAgeDuringBegin(t *testing.T) {
 	near(t, "answered", l.age(at(10)), 5*float64(ms))
 }
 
-// TestAgeAfterAYear: with many requests that wait, the sums of times are more than
-// a number holds. A hanging upstream must repel also where nobody restarts Caddy.
+// TestAgeAfterAYear: with many waiting requests, the sum of start times overflows. A
+// hanging upstream must repel requests even if Caddy is never restarted.
 func TestAgeAfterAYear(t *testing.T) {
 	const year, waiting = 365 * 24 * int64(time.Hour), 300
 	var l Load
@@ -180,8 +179,8 @@ func TestAgeAfterAYear(t *testing.T) {
 	near(t, "answered", l.age(year+int64(time.Second)), 0)
 }
 
-// TestConcurrentSamples keeps the average and its time together: no sample may
-// leave it outside of what was sampled.
+// TestConcurrentSamples: the average and its time change together, so the average never
+// leaves the range of the samples.
 func TestConcurrentSamples(t *testing.T) {
 	var l Load
 	var wg sync.WaitGroup

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// seeded is a picker that makes the same choices in each run.
+// seeded returns a picker with reproducible picks.
 func seeded() picker { return picker{rand: rand.New(rand.NewPCG(1, 2))} }
 
-// plain are upstreams without weights that are all warm.
+// plain returns choices without weights that are all warm.
 func plain(loads []*Load) func(int) Choice {
 	return func(i int) Choice { return Choice{Load: loads[i]} }
 }
 
-// shares picks often and returns how often each was the best.
+// shares picks often and returns each upstream's share of the picks.
 func shares(n int, now int64, picks int, of func(int) Choice) []float64 {
 	p := seeded()
 	counts := make([]float64, n)
@@ -29,7 +29,7 @@ func shares(n int, now int64, picks int, of func(int) Choice) []float64 {
 	return counts
 }
 
-// wantShare allows for five standard deviations.
+// wantShare allows five standard deviations.
 func wantShare(t *testing.T, what string, got, want float64, picks int) {
 	t.Helper()
 	if math.Abs(got-want) > 5*math.Sqrt(max(want*(1-want), 1e-9)/float64(picks)) {
@@ -74,8 +74,8 @@ func TestEqualsShareAlike(t *testing.T) {
 	}
 }
 
-// TestEqualsTakeTurns: when one answers after the other in the same time, it is
-// the turn of that which was longest without a request.
+// TestEqualsTakeTurns: among upstreams that answer equally fast, requests go to the one
+// that has been idle longest.
 func TestEqualsTakeTurns(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 5, 8} {
 		p, l := seeded(), loads(n)
@@ -95,8 +95,8 @@ func TestEqualsTakeTurns(t *testing.T) {
 	}
 }
 
-// TestOthersShareAlike: the one that does badly leaves its share to all the
-// others, not to its neighbour.
+// TestOthersShareAlike: a bad upstream's share goes to all the others, not to its
+// neighbour.
 func TestOthersShareAlike(t *testing.T) {
 	for _, n := range []int{3, 8, 20} {
 		l := loads(n)
@@ -110,8 +110,8 @@ func TestOthersShareAlike(t *testing.T) {
 	}
 }
 
-// TestTwoChoices has the distributions that a draw which is not one of two
-// distinct upstreams gets wrong: the busier gets nothing, wherever it stands.
+// TestTwoChoices has distributions that fail unless two distinct upstreams are drawn: the
+// busiest gets nothing, whatever its position.
 func TestTwoChoices(t *testing.T) {
 	for _, tt := range []struct {
 		inFlight []int
@@ -129,8 +129,8 @@ func TestTwoChoices(t *testing.T) {
 	}
 }
 
-// TestBetterOfTwoIsPicked: beyond the full scan, the least busy is found as often as it
-// is one of two distinct draws.
+// TestBetterOfTwoIsPicked: beyond the full scan, the least busy is picked as often as it is
+// one of two distinct draws.
 func TestBetterOfTwoIsPicked(t *testing.T) {
 	inFlight := make([]int, 20)
 	for i := range inFlight {
@@ -160,8 +160,8 @@ func TestTheWorstIsNeverPicked(t *testing.T) {
 	}
 }
 
-// TestFailureIsWorseThanAnything: than the slowest upstreams, than any number of
-// requests in flight, and than one of which nothing is known.
+// TestFailureIsWorseThanAnything: than the slowest upstreams, any number of requests in
+// flight, or an unknown latency.
 func TestFailureIsWorseThanAnything(t *testing.T) {
 	for _, n := range []int{2, 8, 20} {
 		for name, better := range map[string]func(*Load){
@@ -189,8 +189,8 @@ func TestFailureIsWorseThanAnything(t *testing.T) {
 	}
 }
 
-// TestOutlier: that much is in flight everywhere else does not send requests
-// to one that hangs or is far too slow. One that is just slower takes its part.
+// TestOutlier: high load elsewhere does not send requests to an upstream that hangs or is
+// far too slow. One that is merely slower gets its part.
 func TestOutlier(t *testing.T) {
 	for _, n := range []int{2, 8, 20} {
 		for name, tt := range map[string]struct {
@@ -211,7 +211,7 @@ func TestOutlier(t *testing.T) {
 	}
 }
 
-// TestAllFail: then they are told apart by what is in flight, as ever.
+// TestAllFail: then requests in flight decide, as usual.
 func TestAllFail(t *testing.T) {
 	for _, n := range []int{2, 8, 20} {
 		l := busy(make([]int, n)...)
@@ -290,7 +290,7 @@ func TestSecondIsTheNextBest(t *testing.T) {
 	}
 }
 
-// TestDefaultPicker has its chance from elsewhere, and is for everybody at once.
+// TestDefaultPicker is for all goroutines at once, with another random source.
 func TestDefaultPicker(t *testing.T) {
 	for _, n := range []int{3, 20} {
 		l := loads(n)

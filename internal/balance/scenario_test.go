@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// quick is an application that answers in a few milliseconds.
+// quick is an app that answers in a few milliseconds.
 func quick(now time.Duration, r *rand.Rand) (time.Duration, bool) {
 	return service(2*time.Millisecond, 12*time.Millisecond)(now, r)
 }
@@ -18,14 +18,13 @@ func fixed(d time.Duration, failed bool) server {
 	return func(time.Duration, *rand.Rand) (time.Duration, bool) { return d, failed }
 }
 
-// measured resembles the latencies that Finagle's simulations are run with: a
-// bell around 170 ms.
+// measured resembles the latencies of Finagle's simulations: a bell curve around 170 ms.
 func measured(_ time.Duration, r *rand.Rand) (time.Duration, bool) {
 	d := 169.6 + 5.4*r.NormFloat64()
 	return time.Duration(min(max(d, 164), 200) * float64(time.Millisecond)), false
 }
 
-// logged notes the numbers of a simulation, for whoever asks for them.
+// logged logs the results of a simulation.
 func logged(t *testing.T, name string, o outcome) outcome {
 	t.Helper()
 	t.Logf("%s: %d requests, p50 %v, p99 %v, p99.9 %v, max %v, within 1 s %.5f", name, len(o),
@@ -52,8 +51,8 @@ func TestBuoyant(t *testing.T) {
 	}
 }
 
-// TestFailingFastAttractsNoRequests is the sinkhole: an upstream that answers every
-// request with an error in no time, wherever there is little in flight or much.
+// TestFailingFastAttractsNoRequests is the sinkhole: an upstream that fails every request
+// at once, at low and at high load.
 func TestFailingFastAttractsNoRequests(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -79,8 +78,8 @@ func TestFailingFastAttractsNoRequests(t *testing.T) {
 	}
 }
 
-// TestHangingRepelsBeforeItsTimeout: of four at 300 requests/s one hangs, and
-// nothing but the requests that are out tells of it.
+// TestHangingRepelsBeforeItsTimeout: of four upstreams at 300 requests/s one hangs, and
+// only its waiting requests reveal it.
 func TestHangingRepelsBeforeItsTimeout(t *testing.T) {
 	for from := range 20 {
 		s := &sim{rate: 300, duration: 20 * time.Second, backends: fleet(4, 100, quick)}
@@ -96,7 +95,7 @@ func TestHangingRepelsBeforeItsTimeout(t *testing.T) {
 	}
 }
 
-// TestSlowAttractsLittle: of four at 300 requests/s one turns a hundred times
+// TestSlowAttractsLittle: of four upstreams at 300 requests/s one becomes a hundred times
 // slower.
 func TestSlowAttractsLittle(t *testing.T) {
 	s := &sim{rate: 300, duration: 30 * time.Second, backends: fleet(4, 100, quick)}
@@ -106,8 +105,8 @@ func TestSlowAttractsLittle(t *testing.T) {
 	}
 }
 
-// TestNoWorseThanRoundRobin is the negative control: where all are the same there
-// is nothing to choose, and choosing must not hurt.
+// TestNoWorseThanRoundRobin is the negative control: among equal upstreams there is nothing
+// to choose, and choosing must do no harm.
 func TestNoWorseThanRoundRobin(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -144,7 +143,7 @@ func TestNoWorseThanRoundRobin(t *testing.T) {
 	}
 }
 
-// TestColdStart: one of ten comes later, slow at first, and starts slowly.
+// TestColdStart: one of ten joins later, is slow at first, and has a slow start.
 func TestColdStart(t *testing.T) {
 	const joins, warm = 5 * time.Second, 10 * time.Second
 	s := &sim{rate: 1250, duration: 45 * time.Second, backends: fleet(10, 1000, measured)}
@@ -204,20 +203,20 @@ func TestTemporaryFailure(t *testing.T) {
 	}
 }
 
-// TestWeightsUnderLoad: backends that serve as many at once as they weigh get
-// their shares, whether little is in flight or much.
+// TestWeightsUnderLoad: backends with as many workers as their weight get their shares, at
+// low and at high load.
 func TestWeightsUnderLoad(t *testing.T) {
 	const heavy, light = 30, 10
 	for _, n := range []int{2, 8, 20} {
-		// The less is in flight, the more the choice is one by latency, and the
-		// longer either half is the faster one by chance.
+		// The lower the load, the more latency decides, and the longer either half is the
+		// faster one by chance.
 		for load, bound := range map[float64]float64{0.1: 0.09, 0.6: 0.03, 0.95: 0.02} {
 			t.Run(fmt.Sprintf("%d at %v", n, load), func(t *testing.T) {
 				b := fleet(n, heavy, service(20*time.Millisecond, 120*time.Millisecond))
 				for i := 1; i < n; i += 2 {
 					b[i].workers = light
 				}
-				// Each request takes 40 ms in the mean.
+				// Requests take 40 ms on average.
 				s := &sim{rate: float64(n/2*(heavy+light)) * load / 0.04, duration: 5 * time.Second, backends: b}
 				s.weight = func(i int) float64 { return []float64{1, 1. / 3}[i%2] }
 				o := s.run()
@@ -230,8 +229,7 @@ func TestWeightsUnderLoad(t *testing.T) {
 	}
 }
 
-// TestSlowStartUnderLoad: the shares of a slow start are the same while requests
-// come and go, whether little is in flight or much.
+// TestSlowStartUnderLoad: the shares during a slow start do not depend on the load.
 func TestSlowStartUnderLoad(t *testing.T) {
 	for _, n := range []int{2, 8, 20} {
 		s := &sim{rate: 800, duration: 75 * time.Second, backends: fleet(n, 1000, service(20*time.Millisecond, 120*time.Millisecond))}

@@ -8,19 +8,18 @@ import (
 	"time"
 )
 
-// sim is a proxy with its backends in simulated time: requests come at random
-// (as a Poisson process), wait for a worker of the backend that was picked, and
-// are answered.
+// sim simulates a proxy with its backends: requests arrive at random (a Poisson process),
+// wait for a worker of the picked backend, and are answered.
 type sim struct {
 	rate     float64 // requests a second
 	duration time.Duration
 	backends []*backend
-	// pick chooses a backend; default: the best there is.
+	// pick picks a backend; default: the best.
 	pick func(now int64) int
-	// weight and warm are those of a backend; default: 1.
+	// weight and warm are a backend's; default: 1.
 	weight func(i int) float64
 	warm   func(i int, now int64) float64
-	// present is whether a backend is there; default: it is.
+	// present is whether a backend exists; default: it does.
 	present func(i int, now int64) bool
 
 	rand   *rand.Rand
@@ -38,17 +37,17 @@ type backend struct {
 	serve   server
 }
 
-// server is how long a request takes at that time, and whether it fails.
+// server returns how long a request takes at that time, and whether it fails.
 type server func(now time.Duration, r *rand.Rand) (d time.Duration, failed bool)
 
-// request is one request; its times are since the start.
+// request is one request; its times count from the start.
 type request struct {
 	start, latency time.Duration
 	backend        int
 	failed         bool
 }
 
-// event is the arrival of a request, or with a backend its answer.
+// event is the arrival of a request or, with a backend, its answer.
 type event struct {
 	at      int64
 	request request
@@ -67,7 +66,7 @@ func (e *events) Pop() any {
 	return x
 }
 
-// run runs the simulation, until the last answer.
+// run runs the simulation until the last answer.
 func (s *sim) run() outcome {
 	s.rand = rand.New(rand.NewPCG(3, 4))
 	if s.pick == nil {
@@ -105,7 +104,7 @@ func (s *sim) choice(i int) Choice {
 	return c
 }
 
-// arrive plans the next arrival.
+// arrive schedules the next arrival.
 func (s *sim) arrive() {
 	next := s.now + int64(s.rand.ExpFloat64()/s.rate*float64(time.Second))
 	if next < int64(s.duration) {
@@ -151,7 +150,7 @@ func (s *sim) answer(r request) {
 	s.serve(b, next)
 }
 
-// roundRobin makes it pick one backend after the other, to compare with.
+// roundRobin makes it pick the backends in turn, for comparison.
 func (s *sim) roundRobin() {
 	next := -1
 	s.pick = func(int64) int {
@@ -160,10 +159,10 @@ func (s *sim) roundRobin() {
 	}
 }
 
-// outcome are the requests of a simulation, as they were answered.
+// outcome has the answered requests of a simulation.
 type outcome []request
 
-// between are those that came from one time to another.
+// between returns the requests that arrived in an interval.
 func (o outcome) between(from, to time.Duration) outcome {
 	var out outcome
 	for _, r := range o {
@@ -174,7 +173,7 @@ func (o outcome) between(from, to time.Duration) outcome {
 	return out
 }
 
-// count is how many are so.
+// count counts matching requests.
 func (o outcome) count(is func(request) bool) int {
 	var n int
 	for _, r := range o {
@@ -185,20 +184,20 @@ func (o outcome) count(is func(request) bool) int {
 	return n
 }
 
-// at is how many were sent to the backend i.
+// at counts the requests sent to the backend i.
 func (o outcome) at(i int) int {
 	return o.count(func(r request) bool { return r.backend == i })
 }
 
-// share is the part that was sent to the backend i.
+// share returns the fraction sent to the backend i.
 func (o outcome) share(i int) float64 { return float64(o.at(i)) / float64(len(o)) }
 
-// within is the part that was answered well in time.
+// within returns the fraction that was answered within d without an error.
 func (o outcome) within(d time.Duration) float64 {
 	return float64(o.count(func(r request) bool { return !r.failed && r.latency <= d })) / float64(len(o))
 }
 
-// quantile is the latency that the part q did not exceed.
+// quantile returns the latency that the fraction q did not exceed.
 func (o outcome) quantile(q float64) time.Duration {
 	l := make([]time.Duration, len(o))
 	for i, r := range o {
@@ -208,8 +207,7 @@ func (o outcome) quantile(q float64) time.Duration {
 	return l[max(int(math.Ceil(q*float64(len(l))))-1, 0)]
 }
 
-// service is a time between least and most, most often near the least, as those
-// of an application are.
+// service takes a time between least and most, usually near the least, as apps do.
 func service(least, most time.Duration) server {
 	return func(_ time.Duration, r *rand.Rand) (time.Duration, bool) {
 		d := least + time.Duration(r.ExpFloat64()*float64(most-least)/5)
@@ -217,7 +215,7 @@ func service(least, most time.Duration) server {
 	}
 }
 
-// fleet is n backends of that service.
+// fleet returns n backends with that service.
 func fleet(n, workers int, serve server) []*backend {
 	out := make([]*backend, n)
 	for i := range out {
@@ -226,7 +224,7 @@ func fleet(n, workers int, serve server) []*backend {
 	return out
 }
 
-// during makes a backend serve otherwise from one time to another.
+// during replaces a backend's service for an interval.
 func (b *backend) during(from, to time.Duration, serve server) {
 	usually := b.serve
 	b.serve = func(now time.Duration, r *rand.Rand) (time.Duration, bool) {
@@ -237,7 +235,7 @@ func (b *backend) during(from, to time.Duration, serve server) {
 	}
 }
 
-// slower is a service that takes that many times longer.
+// slower returns a service that takes factor times longer.
 func slower(factor int, serve server) server {
 	return func(now time.Duration, r *rand.Rand) (time.Duration, bool) {
 		d, failed := serve(now, r)

@@ -31,7 +31,7 @@ func TestWarm(t *testing.T) {
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
-// newcomer is n upstreams of which only the first is not warm.
+// newcomer returns choices of which only the first is not warm.
 func newcomer(l []*Load, warm float64) func(int) Choice {
 	return func(i int) Choice {
 		c := Choice{Load: l[i]}
@@ -42,9 +42,9 @@ func newcomer(l []*Load, warm float64) func(int) Choice {
 	}
 }
 
-// TestSlowStartShares: among n equals, one that is warm by w has exactly the share
-// w/(w+n-1), as if w was its weight. Of two that is, within a window of 60 s, one
-// in six after 12 s, one in four after 20 s, and one in two from 60 s on.
+// TestSlowStartShares: among n equals, one with warmth w has exactly the share w/(w+n-1),
+// as if w were its weight. Of two upstreams with a slow start of 60 s, the new one gets one
+// request in six after 12 s, one in four after 20 s, and one in two from 60 s on.
 func TestSlowStartShares(t *testing.T) {
 	const picks = 20_000
 	for _, n := range []int{2, 3, 8} {
@@ -62,7 +62,7 @@ func TestSlowStartShares(t *testing.T) {
 	}
 }
 
-// TestSlowStartBeyondTheScan: it is drawn as often as it is warm.
+// TestSlowStartBeyondTheScan: an upstream is drawn in proportion to its warmth.
 func TestSlowStartBeyondTheScan(t *testing.T) {
 	const n, picks = 20, 100_000
 	for _, warm := range []float64{0.1, 0.5, 1} {
@@ -74,8 +74,7 @@ func TestSlowStartBeyondTheScan(t *testing.T) {
 	}
 }
 
-// TestAllAreNew: nobody is thinned out if all came at the same time, whatever
-// their number.
+// TestAllAreNew: none is held back if all are equally new, whatever their number.
 func TestAllAreNew(t *testing.T) {
 	for _, n := range []int{1, 2, 8, 9, 100} {
 		l := loads(n)
@@ -87,7 +86,7 @@ func TestAllAreNew(t *testing.T) {
 	}
 }
 
-// TestOnlyNewUpstreamIsLeft: it is taken then, as cold as it is, every time.
+// TestOnlyNewUpstreamIsLeft: then it is always picked, however cold.
 func TestOnlyNewUpstreamIsLeft(t *testing.T) {
 	for _, n := range []int{1, 2, 8, 9, 100} {
 		l := loads(n)
@@ -116,8 +115,8 @@ func TestSlowStartYields(t *testing.T) {
 	}
 }
 
-// TestSlowStartHoldsBackUnderLoad: where many are in flight everywhere, a cold
-// one has as many in flight as its share.
+// TestSlowStartHoldsBackUnderLoad: at high load, a cold upstream has its share of the
+// requests in flight.
 func TestSlowStartHoldsBackUnderLoad(t *testing.T) {
 	for _, n := range []int{2, 8, 20} {
 		p, l := seeded(), loads(n)
@@ -133,7 +132,8 @@ func TestSlowStartHoldsBackUnderLoad(t *testing.T) {
 	}
 }
 
-// TestNewcomerIsNotFlooded: before its first answer, it gets as few as the others.
+// TestNewcomerIsNotFlooded: before its first answer, a new upstream gets no more requests
+// than the others.
 func TestNewcomerIsNotFlooded(t *testing.T) {
 	for _, n := range []int{3, 8, 20} {
 		for _, warm := range []float64{minWarmth, 1} {
@@ -155,9 +155,9 @@ func TestNewcomerIsNotFlooded(t *testing.T) {
 	}
 }
 
-// TestNewcomerIsNotStarved: with one request every 5 s, always answered before
-// the next, it gets its first one soon, and others after that. Its peers are not
-// equally fast, so that it would never be the best by their mean.
+// TestNewcomerIsNotStarved: with one request every 5 s, always answered before the next, a
+// new upstream gets its first one soon, and more after that. The others differ in latency,
+// so that their mean would never make it the best.
 func TestNewcomerIsNotStarved(t *testing.T) {
 	for _, n := range []int{2, 3, 8, 20} {
 		p, l := seeded(), loads(n)

@@ -15,7 +15,7 @@ func TestWeightsShareExactly(t *testing.T) {
 		{1, 0.5, 0.25, 0.125},
 		{3, 1},
 		{0.3, 0.1},
-		{0, 0.5}, // 0 stands for 1
+		{0, 0.5}, // 0 means 1
 	} {
 		n, picks := len(weights), 30_000
 		l := loads(n)
@@ -41,17 +41,17 @@ func TestWeightsShareBeyondTheScan(t *testing.T) {
 		for i := 0; i < n; i += 2 {
 			heavy += got[i]
 		}
-		// Two are distinct, which takes a little from the heavy, and who draws too
-		// often without success compares some, which adds a little.
+		// Drawing two distinct ones takes a little from the heavy one; scanning after too
+		// many failed draws adds a little.
 		if want := 1 / (1 + light); math.Abs(heavy-want) > 0.015 {
 			t.Errorf("weight 1 to %.2f: the heavy half has a share of %.4f, want %.4f", light, heavy, want)
 		}
 	}
 }
 
-// TestWeightCountsOnceBeyondTheScan: who was drawn in spite of a small weight is
-// as good as any other. Half of the upstreams are lighter and a little faster:
-// one of them is picked whenever it is among the two.
+// TestWeightCountsOnceBeyondTheScan: once drawn, an upstream with a small weight is as good
+// as any other. Half of the upstreams are lighter and a little faster: one of them is
+// picked whenever it is drawn.
 func TestWeightCountsOnceBeyondTheScan(t *testing.T) {
 	const n, picks = 1000, 50_000
 	l := loads(n)
@@ -68,8 +68,7 @@ func TestWeightCountsOnceBeyondTheScan(t *testing.T) {
 	wantShare(t, "the lighter", light, 1-2./3*2/3, picks)
 }
 
-// TestWeightsYield: the largest weight does not hold a request at an upstream
-// that is slow.
+// TestWeightsYield: a large weight does not keep requests at an upstream that is slow.
 func TestWeightsYield(t *testing.T) {
 	for _, n := range []int{2, 8} {
 		l := loads(n)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// BenchmarkOf has errors that their types tell apart, and one that only its text does.
+// BenchmarkOf measures errors classified by type, and one classified by text.
 func BenchmarkOf(b *testing.B) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	for name, err := range map[string]error{

@@ -15,8 +15,7 @@ import (
 	"testing"
 )
 
-// opaque hides what it holds from errors.As, as the reverse proxy's type for
-// errors of dialing does.
+// opaque hides an error from errors.As, as the reverse proxy's type for dial errors does.
 type opaque struct{ error }
 
 func TestOfTypes(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/badserver"
 )
 
-// get makes a request with a transport of its own and returns how it failed.
+// get sends a request with its own transport and returns the error.
 func get(t *testing.T, address string, change func(*http.Transport)) error {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{}}
@@ -62,15 +62,14 @@ func trust(server *httptest.Server) func(*http.Transport) {
 	}
 }
 
-// failure is a way to fail for real, and what that must be known as.
+// failure is a real failure, and its expected cause.
 type failure struct {
 	name string
 	make func(t *testing.T) error
 	want Cause
 }
 
-// check makes the failures, and checks that they are known when they come as
-// they are and when only their text is left.
+// check produces the failures, and checks their causes, by type and from the text alone.
 func check(t *testing.T, failures []failure) {
 	t.Helper()
 	for _, test := range failures {
@@ -184,7 +183,7 @@ func refused(t *testing.T) error {
 	return get(t, "http://"+badserver.Nobody(t), nil)
 }
 
-// reply is how a client fails that gets these bytes and then the end.
+// reply returns the error of a client that gets these bytes and then the end.
 func reply(t *testing.T, bytes string) error {
 	return get(t, "http://"+badserver.Listen(t, badserver.Answer(bytes)), func(tr *http.Transport) { tr.MaxResponseHeaderBytes = 4 << 10 })
 }
@@ -233,8 +232,8 @@ func readDeadline(t *testing.T) error {
 	})
 }
 
-// fussy is how a client fails that offers one version of TLS and no
-// certificate to a server that wants something else.
+// fussy returns the error of a client that offers one TLS version and no certificate, to a
+// server that requires something else.
 func fussy(t *testing.T, config *tls.Config, version uint16) error {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)

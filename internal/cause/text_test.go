@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// textCase is what is left of an error whose type is hidden.
+// textCase is the text of an error whose type is hidden.
 type textCase struct {
 	text     string
 	want     Cause

@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 )
 
-// TestClientFault checks whose fault it is that a request could not be sent.
+// TestClientFault checks who is to blame for a request that could not be sent.
 func TestClientFault(t *testing.T) {
 	broken := func() io.Reader { return iotest.ErrReader(errors.New("broken off")) }
 	for _, tt := range []struct {
@@ -34,7 +34,7 @@ func TestClientFault(t *testing.T) {
 			}
 			var rec Record
 			rec.watchBody(r)
-			rec.watchBody(r) // by another of our modules
+			rec.watchBody(r) // as another of our modules does
 			if tt.close {
 				_ = r.Body.Close()
 			}
@@ -46,7 +46,7 @@ func TestClientFault(t *testing.T) {
 	}
 }
 
-// TestClientFaultMethod: HTTP/2 lets in methods that no transport lets out.
+// TestClientFaultMethod: HTTP/2 accepts methods that no transport sends.
 func TestClientFaultMethod(t *testing.T) {
 	for method, want := range map[string]bool{"GET": false, "M-SEARCH": false, "G T": true, "": true} {
 		if got := new(Record).ClientFault(&http.Request{Method: method, Host: "example.com"}); got != want {

@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// BenchmarkOf has errors of a proxy, and one of another handler.
+// BenchmarkOf measures errors of a proxy, and one of another handler.
 func BenchmarkOf(b *testing.B) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	for name, err := range map[string]error{

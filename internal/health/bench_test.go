@@ -7,8 +7,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// BenchmarkObserve takes in checks that pass, and such as change the state again and
-// again.
+// BenchmarkObserve measures checks that pass, and checks that keep changing the status.
 func BenchmarkObserve(b *testing.B) {
 	results := []Result{{}, {}, {Cause: cause.ConnectionRefused, Decisive: true}}
 	for name, n := range map[string]int{"passing": 1, "changing": len(results)} {

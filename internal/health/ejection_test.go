@@ -14,7 +14,7 @@ var ejecting = Policy{
 
 const noJitter = 0.5
 
-// up returns a State that was found healthy at now.
+// up returns a State that became healthy at now.
 func up(now time.Time) *State {
 	s := new(State)
 	s.Observe(ejecting, now, Result{At: now}, false)
@@ -112,8 +112,8 @@ func TestEjectionJitter(t *testing.T) {
 	}
 }
 
-// TestMayEject has Envoy's overflow vectors, and the small pools that its
-// default never ejects from.
+// TestMayEject has Envoy's overflow cases, and the small pools from which its default never
+// ejects.
 func TestMayEject(t *testing.T) {
 	for _, tt := range []struct {
 		usable, ejected int
@@ -140,7 +140,8 @@ func TestMayEject(t *testing.T) {
 	}
 }
 
-// FuzzEjection: a pool of five never loses its last usable one to ejections.
+// FuzzEjection checks that a pool of five never loses its last usable upstream to
+// ejections.
 func FuzzEjection(f *testing.F) {
 	f.Add([]byte("0123401234"), byte(50))
 	f.Fuzz(func(t *testing.T, who []byte, percent byte) {

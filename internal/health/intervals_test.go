@@ -7,8 +7,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// TestHealthCheckIntervals is Envoy's case of that name, with its thresholds and
-// as many intervals as there are here: what follows from each result, in turn.
+// TestHealthCheckIntervals is Envoy's test of that name, with its thresholds and our three
+// intervals: what follows from each result in turn.
 func TestHealthCheckIntervals(t *testing.T) {
 	p := Policy{Fails: 3, Passes: 3, Interval: time.Second, DownInterval: 2 * time.Second, EdgeInterval: 3 * time.Second}
 	passed, timeout := Result{}, Result{Cause: cause.HTTPResponseTimeout}
@@ -19,7 +19,7 @@ func TestHealthCheckIntervals(t *testing.T) {
 		status Status
 		next   float64 // seconds
 	}{
-		{passed, Healthy, 1}, // the first decides alone
+		{passed, Healthy, 1}, // the first result decides alone
 		{refused, Unhealthy, 2},
 		{refused, Unhealthy, 2},
 		{passed, Unhealthy, 3},

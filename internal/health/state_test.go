@@ -13,9 +13,8 @@ var policy = Policy{
 	Interval: 5 * time.Second, EdgeInterval: time.Second, DownInterval: 2 * time.Second,
 }
 
-// script runs one letter per check: P passed, F timed out, D decisive, and u in
-// front of a letter makes it urgent. It returns the status after each as one
-// letter: c, h or u.
+// script runs one check per letter: P passed, F timed out, D failed decisively; u before a
+// letter makes it urgent. It returns the status after each as a letter: c, h or u.
 func script(t *testing.T, s *State, checks string) string {
 	t.Helper()
 	now := time.Unix(0, 0)
@@ -130,7 +129,7 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// FuzzObserve holds the promises of the thresholds for any sequence of results.
+// FuzzObserve checks the thresholds for any sequence of results.
 func FuzzObserve(f *testing.F) {
 	f.Add([]byte("PPFFFPDDP"))
 	f.Fuzz(func(t *testing.T, checks []byte) {

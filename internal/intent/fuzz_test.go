@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// FuzzReplica: whatever others write to the storage, the book heeds nothing that its own
-// orders could not have said, and goes on taking orders.
+// FuzzReplica checks that, whatever others write to the storage, the replica applies
+// nothing that could not have been ordered, and keeps accepting orders.
 func FuzzReplica(f *testing.F) {
 	for _, text := range []string{
 		`{"pool":"shop","since":"2026-11-22T18:00:00Z","message":"moving","until":"2026-11-22T19:00:00Z","allow":["10.0.0.0/8"]}`,
@@ -25,7 +25,7 @@ func FuzzReplica(f *testing.F) {
 		}
 		m, b := newMemory(), new(Replica)
 		m.files[key] = text
-		_ = b.Sync(t.Context(), m) // it says so if that is nonsense
+		_ = b.Sync(t.Context(), m) // returns an error if the content is corrupt
 		drained, closed := b.Of(pool)
 		if drain && closed != nil || !drain && drained != nil || len(drained) > 1 {
 			t.Fatalf("%q is another order: %v %v", text, drained, closed)
@@ -40,7 +40,7 @@ func FuzzReplica(f *testing.F) {
 	})
 }
 
-// checkOrders checks that orders are heeded, and can be taken back.
+// checkOrders checks that orders take effect, and can be removed.
 func (b *Replica) checkOrders(t *testing.T, m *memory, pool, upstream string) {
 	t.Helper()
 	b.Put(Intent{Pool: pool, Since: time.Unix(1, 0), Maintenance: Maintenance{Message: "now"}})

@@ -17,7 +17,7 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// memory is a storage that fails or hangs as a test wants it.
+// memory is a storage that fails or hangs as a test needs.
 type memory struct {
 	certmagic.Storage
 
@@ -26,12 +26,11 @@ type memory struct {
 	fail  error
 	hang  bool
 	asked int
-	// refused are the keys under which nothing can be read or written.
+	// refused has the keys that cannot be read or written.
 	refused map[string]bool
-	// shown is how many keys List comes to see before one vanishes, in as many calls as
-	// there are numbers.
+	// shown has, for each call of List, after how many keys one vanishes.
 	shown []int
-	// loading is called at each Load, if there is one.
+	// loading is called by each Load, if set.
 	loading func()
 }
 
@@ -117,7 +116,7 @@ func (m *memory) List(ctx context.Context, prefix string, _ bool) ([]string, err
 	return keys, nil
 }
 
-// Exists is asked of the folder only.
+// Exists is only called for the folder.
 func (m *memory) Exists(context.Context, string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -136,7 +135,7 @@ func (m *memory) timesAsked() int {
 	return m.asked
 }
 
-// sync brings a book and a storage in step, or fails the test.
+// sync syncs a replica with a storage, or fails the test.
 func (b *Replica) sync(t *testing.T, m *memory) {
 	t.Helper()
 	if err := b.Sync(t.Context(), m); err != nil {
@@ -144,7 +143,7 @@ func (b *Replica) sync(t *testing.T, m *memory) {
 	}
 }
 
-// wants describes what a book wants of a pool.
+// wants describes what is wanted of a pool.
 func (b *Replica) wants(pool string) string {
 	drained, m := b.Of(pool)
 	s := strings.Join(slices.Sorted(maps.Keys(drained)), " ")
@@ -154,7 +153,7 @@ func (b *Replica) wants(pool string) string {
 	return s
 }
 
-// TestReplicasShareStorage: what is said in one process is so in all, whoever wrote last
+// TestReplicasShareStorage: an order in one process takes effect in all, whoever last wrote
 // about another upstream.
 func TestReplicasShareStorage(t *testing.T) {
 	m := newMemory()
@@ -188,8 +187,8 @@ func TestReplicasShareStorage(t *testing.T) {
 	}
 }
 
-// TestFailedWritesAreRetried: an order counts from the beginning, and is stored
-// as soon as that works.
+// TestFailedWritesAreRetried: an order takes effect at once, and is stored as soon as that
+// works.
 func TestFailedWritesAreRetried(t *testing.T) {
 	m := newMemory()
 	var b Replica
@@ -213,8 +212,8 @@ func TestFailedWritesAreRetried(t *testing.T) {
 	}
 }
 
-// TestCorruptEntriesAreIgnored: what is no intent in the storage is nobody's wish, and
-// keeps no other from being heeded; but one that was heeded before stands.
+// TestCorruptEntriesAreIgnored: they change nothing, not even the intent known under the
+// same key, and other entries take effect.
 func TestCorruptEntriesAreIgnored(t *testing.T) {
 	m := newMemory()
 	var b, other Replica
@@ -236,8 +235,8 @@ func TestCorruptEntriesAreIgnored(t *testing.T) {
 	}
 }
 
-// TestStorageLimits: who can write to the storage can close a pool, but not have
-// every visitor sent a flood, nor write elsewhere by the name of a pool.
+// TestStorageLimits: who can write to the storage can close a pool, but cannot flood its
+// visitors, nor write elsewhere through a pool's name.
 func TestStorageLimits(t *testing.T) {
 	const evil = "../../../../etc/passwd"
 	for name, tt := range map[string]struct {
@@ -254,7 +253,7 @@ func TestStorageLimits(t *testing.T) {
 		var other, b Replica
 		tt.i.Pool = evil
 		other.Put(tt.i)
-		_ = other.Sync(t.Context(), m) // both say so of what they do not heed
+		_ = other.Sync(t.Context(), m) // both report what they ignore
 		_ = b.Sync(t.Context(), m)
 		if _, closed := b.Of(evil); (closed != nil) != tt.closed {
 			t.Errorf("%s: closed is %v", name, closed != nil)
@@ -267,8 +266,7 @@ func TestStorageLimits(t *testing.T) {
 	}
 }
 
-// TestFilesVanishDuringList: that a file vanishes while the folder is listed does not mean
-// that nothing is wanted.
+// TestFilesVanishDuringList: that does not mean that nothing is wanted.
 func TestFilesVanishDuringList(t *testing.T) {
 	for _, tt := range []struct {
 		shown []int
@@ -298,8 +296,8 @@ func TestFilesVanishDuringList(t *testing.T) {
 	}
 }
 
-// TestPartialRead: what cannot be loaded stays as it is known, and keeps nothing
-// else from being heeded.
+// TestPartialRead: an entry that cannot be loaded stays as it is known, and the others take
+// effect.
 func TestPartialRead(t *testing.T) {
 	m := newMemory()
 	var b, other, fresh Replica
@@ -325,8 +323,8 @@ func TestPartialRead(t *testing.T) {
 	}
 }
 
-// TestPartialWrite: what cannot be stored is kept, and keeps nothing else from
-// being stored, nor what is there from being heeded.
+// TestPartialWrite: an entry that cannot be stored stays pending, and the others are stored
+// and read.
 func TestPartialWrite(t *testing.T) {
 	m := newMemory()
 	var b, other Replica
@@ -353,8 +351,8 @@ func TestPartialWrite(t *testing.T) {
 	}
 }
 
-// TestTimeoutKeepsEntries: a storage that does not heed the time there is keeps none of what
-// it has not been asked of from being wanted.
+// TestTimeoutKeepsEntries: if a storage ignores the timeout, the entries that were not read
+// are kept.
 func TestTimeoutKeepsEntries(t *testing.T) {
 	m := newMemory()
 	var b Replica
@@ -370,7 +368,8 @@ func TestTimeoutKeepsEntries(t *testing.T) {
 	}
 }
 
-// TestSyncTimesOutWhileWaiting: another one that hangs costs no more than the time there is.
+// TestSyncTimesOutWhileWaiting: another sync that hangs costs no more than the caller's
+// timeout.
 func TestSyncTimesOutWhileWaiting(t *testing.T) {
 	m := newMemory()
 	m.set(nil, true)
@@ -400,7 +399,7 @@ func TestSyncTimesOutWhileWaiting(t *testing.T) {
 	b.sync(t, m)
 }
 
-// TestOrdersDuringSync: orders while the storage is asked are not lost.
+// TestOrdersDuringSync: they are not lost.
 func TestOrdersDuringSync(t *testing.T) {
 	m := newMemory()
 	var b Replica
@@ -423,8 +422,8 @@ func newSyncer(m *memory, interval time.Duration) (*Syncer, *[]error) {
 	return s, &errs
 }
 
-// TestSyncer: a storage is asked at each interval, and at once where there is something
-// to tell it.
+// TestSyncer: the storage is synced at each interval, and at once if there is something to
+// write.
 func TestSyncer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
@@ -446,8 +445,8 @@ func TestSyncer(t *testing.T) {
 	})
 }
 
-// TestSyncerSlowStorage: an order is answered when patience is over, stored when the
-// storage is back, and Stop waits for nothing but that it gives up.
+// TestSyncerSlowStorage: an order is answered after the timeout and stored when the storage
+// works again; Stop waits only until the sync gives up.
 func TestSyncerSlowStorage(t *testing.T) {
 	for _, interval := range []time.Duration{0, 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -483,7 +482,7 @@ func TestSyncerSlowStorage(t *testing.T) {
 	new(Syncer).Stop() // without Start
 }
 
-// slow is a storage that takes its time to store.
+// slow is a storage that takes time to store.
 type slow struct{ *memory }
 
 func (s slow) Store(ctx context.Context, key string, value []byte) error {
@@ -491,8 +490,8 @@ func (s slow) Store(ctx context.Context, key string, value []byte) error {
 	return s.memory.Store(ctx, key, value)
 }
 
-// TestFlushDuringOtherSyncs: however many times are just ending that looked before the order
-// came, it is the one after them that tells whether it is stored.
+// TestFlushDuringOtherSyncs: however many syncs end that began before the order, only the
+// next one tells whether it is stored.
 func TestFlushDuringOtherSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ending := make(chan struct{})
@@ -501,12 +500,12 @@ func TestFlushDuringOtherSyncs(t *testing.T) {
 		defer s.Stop()
 		synctest.Wait()
 		s.syncNow(s.nextRun())
-		synctest.Wait() // two have looked, and not ended
+		synctest.Wait() // two have looked and not ended
 		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
 		go func() {
 			for range 2 {
 				ending <- struct{}{}
-				synctest.Wait() // whoever waited has seen it
+				synctest.Wait() // the waiting one has seen it
 			}
 			close(ending)
 		}()
@@ -516,7 +515,8 @@ func TestFlushDuringOtherSyncs(t *testing.T) {
 	})
 }
 
-// TestFlushWaitsForItsOwnOrder: an order is stored, even if another has come meanwhile.
+// TestFlushWaitsForItsOwnOrder: an order is reported as stored even if another one came
+// later.
 func TestFlushWaitsForItsOwnOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Syncer{Replica: new(Replica), Storage: slow{newMemory()}, OnSync: func(error) {}}
@@ -534,7 +534,7 @@ func TestFlushWaitsForItsOwnOrder(t *testing.T) {
 	})
 }
 
-// deaf is a storage that does not notice when nobody waits for it any more.
+// deaf is a storage that ignores its context.
 type deaf struct {
 	*memory
 	answer chan struct{}
@@ -545,8 +545,8 @@ func (d deaf) List(context.Context, string, bool) ([]string, error) {
 	return nil, fs.ErrNotExist
 }
 
-// TestStorageIgnoringContext: a reload waits for no storage that goes on for ever, and nobody else
-// asks it until it comes back.
+// TestStorageIgnoringContext: a reload does not wait for a storage that never returns, and
+// nobody else uses it until it does.
 func TestStorageIgnoringContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := deaf{newMemory(), make(chan struct{})}
@@ -571,7 +571,7 @@ func TestStorageIgnoringContext(t *testing.T) {
 	})
 }
 
-// TestFlushAfterStop: where nobody tells the storage, there is nothing to wait for.
+// TestFlushAfterStop: nothing will be written, so there is nothing to wait for.
 func TestFlushAfterStop(t *testing.T) {
 	flushesAtOnce := func(t *testing.T, s *Syncer) {
 		t.Helper()
@@ -589,11 +589,11 @@ func TestFlushAfterStop(t *testing.T) {
 		flushesAtOnce(t, s)
 		flushesAtOnce(t, &Syncer{Replica: new(Replica)}) // without Start
 	})
-	synctest.Test(t, func(t *testing.T) { // one that waits already
+	synctest.Test(t, func(t *testing.T) { // one that is waiting
 		s, _ := newSyncer(newMemory(), time.Second)
 		synctest.Wait()
 		s.timer.Stop()
-		s.timer = time.AfterFunc(0, func() {}) // a turn that Stop is ahead of
+		s.timer = time.AfterFunc(0, func() {}) // a run that Stop prevents
 		s.Put(Intent{Pool: "shop", Upstream: "a:1"})
 		var wg sync.WaitGroup
 		wg.Go(func() { s.Flush(t.Context()) })
@@ -603,7 +603,7 @@ func TestFlushAfterStop(t *testing.T) {
 	})
 }
 
-// TestAdmits: an address is let through in whichever way it is written.
+// TestAdmits: an address is let through in whatever form it is written.
 func TestAdmits(t *testing.T) {
 	m := Maintenance{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}}
 	for address, want := range map[string]bool{"10.1.2.3": true, "11.0.0.1": false, "2001:db8::7": true, "::1": false} {

@@ -11,7 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// FuzzAddress: what is taken is one socket, and is the same when it is written again.
+// FuzzAddress checks that an accepted address is one socket, and parses to the same when
+// formatted.
 func FuzzAddress(f *testing.F) {
 	for _, address := range []string{
 		"app:8080", "app", ":80", "[::1]:80", "::1", "[::1%eth0]:80", "unix//run/app.sock", "unix/@app", "unix//a|0222", "tcp4/app:1", "fd/3",
@@ -21,7 +22,7 @@ func FuzzAddress(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, address string) {
 		if strings.ContainsRune(address, '{') && !strings.Contains(address, "{http.") {
-			t.Skip() // what a placeholder stands for is not up to us
+			t.Skip() // the values of placeholders are out of scope
 		}
 		got, err := Address("to", address)
 		if err != nil {
@@ -30,7 +31,7 @@ func FuzzAddress(f *testing.F) {
 			}
 			return
 		}
-		if !got.IsUnixNetwork() && !got.IsFdNetwork() { // whatever a file may be named
+		if !got.IsUnixNetwork() && !got.IsFdNetwork() { // files may have any name
 			checkSocket(t, address, got)
 		}
 	})
@@ -46,8 +47,8 @@ func checkSocket(t *testing.T, address string, got caddy.NetworkAddress) {
 	}
 }
 
-// FuzzPrefix: a range has its own addresses in it, and is the same when it is written
-// again.
+// FuzzPrefix checks that an accepted range contains its own addresses, and parses to the
+// same when formatted.
 func FuzzPrefix(f *testing.F) {
 	for _, value := range []string{
 		"10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::ffff:10.0.0.0/104", "::ffff:0:0/95", "fe80::1%eth0", "10.0.0.0/33", "::/129", "1.2.3.4/", "",
@@ -71,8 +72,8 @@ func FuzzPrefix(f *testing.F) {
 	})
 }
 
-// FuzzValue: whichever option a value is for, it is taken only within its bounds, and
-// else the error says what was there.
+// FuzzValue checks that each option accepts a value only within its bounds, and that
+// otherwise the error contains it.
 func FuzzValue(f *testing.F) {
 	for _, value := range []string{
 		"5s", "1d", "-1s", "0", "off", "1e9h", "9223372036854775807ns", "7", "+7", "007", "1_000", "99999999999999999999",
@@ -106,7 +107,7 @@ func FuzzValue(f *testing.F) {
 	})
 }
 
-// given is an option with a value.
+// given returns an option with a value.
 func given(value string) *caddyfile.Dispenser {
 	d := caddyfile.NewDispenser([]caddyfile.Token{{Text: "option", Line: 1}, {Text: value, Line: 1}})
 	d.Next()

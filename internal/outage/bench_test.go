@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// BenchmarkFailed is another request that meets an outage.
+// BenchmarkFailed measures another failed request in an outage.
 func BenchmarkFailed(b *testing.B) {
 	l, _ := collect()
 	b.Cleanup(l.Close)
@@ -16,7 +16,7 @@ func BenchmarkFailed(b *testing.B) {
 	}
 }
 
-// BenchmarkEstimate is what clients are told of when to come back.
+// BenchmarkEstimate measures estimating when clients should come back.
 func BenchmarkEstimate(b *testing.B) {
 	earlier := []time.Duration{9 * time.Second, 2 * time.Minute, 3 * time.Second, time.Hour, 40 * time.Second, 5 * time.Second, 8 * time.Second, time.Second}
 	b.ReportAllocs()

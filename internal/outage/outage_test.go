@@ -11,7 +11,7 @@ import (
 
 var key = Key{Pool: "shop", Cause: cause.ConnectionRefused}
 
-// collect returns a Log and the numbers of requests its summaries tell.
+// collect returns a Log and the numbers of requests in its summaries.
 func collect() (*Log, *[]int) {
 	var told []int
 	return &Log{Summarise: func(o Outage) { told = append(told, o.Suppressed) }}, &told
@@ -105,7 +105,7 @@ func TestPollAfter(t *testing.T) {
 	}
 }
 
-// TestEstimate: clients come back when it is likely to be of use.
+// TestEstimate: clients come back when it is likely to succeed.
 func TestEstimate(t *testing.T) {
 	const second = time.Second
 	for _, tt := range []struct {
@@ -132,11 +132,11 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
-// TestSeconds: a header has whole seconds, and none so few that clients would storm.
+// TestSeconds: headers have whole seconds, never so few that clients would flood the site.
 func TestSeconds(t *testing.T) {
 	for d, want := range map[time.Duration]int{
 		math.MinInt64: 1, 0: 1, time.Millisecond: 1, time.Second: 1, time.Second + 1: 2,
-		90 * time.Minute: 5400, math.MaxInt64: 365 * 24 * 60 * 60, // as until the year 9999
+		90 * time.Minute: 5400, math.MaxInt64: 365 * 24 * 60 * 60, // such as until the year 9999
 	} {
 		if got := Seconds(d); got != want {
 			t.Errorf("%v: got %d, want %d", d, got, want)
@@ -144,8 +144,8 @@ func TestSeconds(t *testing.T) {
 	}
 }
 
-// TestIsLong: an outage is long when neither a restart takes that long nor an
-// earlier one did, and asking changes nothing.
+// TestIsLong: an outage is long if it takes longer than a restart and than any earlier one;
+// calling it changes nothing.
 func TestIsLong(t *testing.T) {
 	earlier := append(make([]time.Duration, 0, 9), time.Hour)
 	for _, tt := range []struct {
@@ -164,7 +164,7 @@ func TestIsLong(t *testing.T) {
 	}
 }
 
-// TestIsLongOnlyReads: what earlier outages lasted is shared by all requests.
+// TestIsLongOnlyReads: the durations of earlier outages are shared by all requests.
 func TestIsLongOnlyReads(t *testing.T) {
 	shared := []time.Duration{time.Minute, time.Hour}
 	if IsLong(time.Minute, shared[:1]) || shared[1] != time.Hour {

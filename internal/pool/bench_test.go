@@ -10,7 +10,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/health"
 )
 
-// BenchmarkPick is the choice among upstreams that are up, as a request makes it.
+// BenchmarkPick measures a pick among upstreams that are up.
 func BenchmarkPick(b *testing.B) {
 	for _, n := range []int{1, 3, 8, 100, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -30,7 +30,7 @@ func BenchmarkPick(b *testing.B) {
 	})
 }
 
-// pickable is a pool of n upstreams of which the first up are up.
+// pickable returns a pool of n upstreams, of which the first up are up.
 func pickable(n, up int) *Pool {
 	p, _, _ := newPool(options(), n)
 	for i, u := range p.view.Load().members {
@@ -53,7 +53,7 @@ func pickOnce(p *Pool) {
 	r.Done("")
 }
 
-// BenchmarkFailing is a request of which the connection breaks.
+// BenchmarkFailing measures a request whose connection breaks.
 func BenchmarkFailing(b *testing.B) {
 	p := pickable(3, 3)
 	b.ReportAllocs()
@@ -65,8 +65,7 @@ func BenchmarkFailing(b *testing.B) {
 	}
 }
 
-// BenchmarkCheck is a check that passes, beyond the check itself, and the planning of
-// the next.
+// BenchmarkCheck measures the overhead of a passed check, and scheduling the next.
 func BenchmarkCheck(b *testing.B) {
 	passed := func(context.Context) health.Result { return health.Result{At: time.Now()} }
 	p := New(options(), []Member{{Key: Key{Address: b.Name()}, Check: passed, Weight: 1}})
@@ -84,7 +83,7 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// BenchmarkRetryAfter is what clients are told in an outage.
+// BenchmarkRetryAfter measures computing Retry-After in an outage.
 func BenchmarkRetryAfter(b *testing.B) {
 	p, now := pickable(100, 0), time.Now()
 	for i := range 8 {
@@ -96,7 +95,7 @@ func BenchmarkRetryAfter(b *testing.B) {
 	}
 }
 
-// BenchmarkStatus is what the admin API, metrics and details are made of.
+// BenchmarkStatus measures the status that the admin API, metrics and details use.
 func BenchmarkStatus(b *testing.B) {
 	p := pickable(big, big)
 	b.ReportAllocs()

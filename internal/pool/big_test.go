@@ -12,7 +12,7 @@ import (
 
 const big = 10_000
 
-// BenchmarkStart is a big pool from its making until every upstream is up.
+// BenchmarkStart measures a big pool from its creation until every upstream is up.
 func BenchmarkStart(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
@@ -24,8 +24,8 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// BenchmarkOutage is a big pool that goes down and comes back, all at once, while
-// a request is held.
+// BenchmarkOutage measures a big pool whose upstreams all go down and recover while a
+// request is held.
 func BenchmarkOutage(b *testing.B) {
 	p, apps := runBig(b)
 	b.Cleanup(p.Stop)
@@ -43,7 +43,7 @@ func BenchmarkOutage(b *testing.B) {
 	}
 }
 
-// BenchmarkSource is a source that lists many upstreams, again and again the same.
+// BenchmarkSource measures a source that keeps listing the same many upstreams.
 func BenchmarkSource(b *testing.B) {
 	o := options()
 	n := &names{apps: make(map[string]*app)}
@@ -73,7 +73,7 @@ func runBig(b *testing.B) (*Pool, []*app) {
 	return p, apps
 }
 
-// fail has all apps fail for this cause, or none, and their upstreams checked.
+// fail makes all apps fail with this cause, or work if empty, and checks their upstreams.
 func fail(p *Pool, apps []*app, c cause.Cause) {
 	for _, a := range apps {
 		a.set(c)
@@ -92,8 +92,8 @@ func awaitView(b *testing.B, p *Pool, ok func(*view) bool) {
 	}
 }
 
-// TestHeldRequestsCauseNoCheckStorm: a big pool of which most upstreams are out has each of them
-// checked every second or so, and not for every request that begins to wait.
+// TestHeldRequestsCauseNoCheckStorm: in a big pool with most upstreams down, each is
+// checked about once a second, not once per request that starts to wait.
 func TestHeldRequestsCauseNoCheckStorm(t *testing.T) {
 	const n = 1000
 	synctest.Test(t, func(t *testing.T) {

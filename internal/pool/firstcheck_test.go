@@ -8,8 +8,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// TestFirstChecksEnd: being checked ends whatever the first checks bring (YARP's
-// InitialDestinationsProbed), and with it the waiting for them.
+// TestFirstChecksEnd: the state checking, and waiting for it, ends whatever the first
+// checks find (YARP's InitialDestinationsProbed).
 func TestFirstChecksEnd(t *testing.T) {
 	for name, tt := range map[string]struct {
 		first, second cause.Cause
@@ -43,8 +43,8 @@ func TestFirstChecksEnd(t *testing.T) {
 	}
 }
 
-// TestRemovedDuringACheck: what comes of a check of an upstream that is gone by
-// then must bring nothing back (Envoy's RemoveHostInCallback).
+// TestRemovedDuringACheck: the result of a check must not bring back an upstream that was
+// removed meanwhile (Envoy's RemoveHostInCallback).
 func TestRemovedDuringACheck(t *testing.T) {
 	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *names) {
 		gone := n.apps["app2:80"]

@@ -43,8 +43,8 @@ func TestMaxRequests(t *testing.T) {
 	})
 }
 
-// TestFreedRequestsAreUsed: a place that is free goes to who waits for one, no matter
-// how many requests are unanswered in the other places.
+// TestFreedRequestsAreUsed: when a request ends, a waiting one is sent, no matter how many
+// others are still unanswered.
 func TestFreedRequestsAreUsed(t *testing.T) {
 	for name, held := range map[string]int{"always up": 0, "came back for some": 1, "came back for a window": firstReleaseWindow} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestFreedRequestsAreUsed(t *testing.T) {
 						all.Go(func() { pick(p, r) })
 						continue
 					}
-					all.Wait() // for those who were held
+					all.Wait() // the held ones
 					pick(p, r)
 				}
 				time.AfterFunc(time.Second, func() {
@@ -86,8 +86,8 @@ func TestFreedRequestsAreUsed(t *testing.T) {
 	}
 }
 
-// TestMaxRequestsIsNeverExceeded: an app that takes one request at a time, say, must
-// never get two, however many come at once.
+// TestMaxRequestsIsNeverExceeded: an app with max_requests 1 must never get two requests,
+// however many arrive at once.
 func TestMaxRequestsIsNeverExceeded(t *testing.T) {
 	for name, send := range map[string]func(p *Pool, r *Request) bool{
 		"health_aware": func(p *Pool, r *Request) bool { return pick(p, r) != "" },

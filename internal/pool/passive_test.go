@@ -11,7 +11,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/health"
 )
 
-// serve lets n requests be answered by the member i with status.
+// serve has the member i answer n requests with status.
 func serve(p *Pool, i, n, status int) {
 	m := p.view.Load().members[i]
 	for range n {
@@ -23,7 +23,7 @@ func serve(p *Pool, i, n, status int) {
 	}
 }
 
-// breakOff lets n requests to the first member fail for c.
+// breakOff has n requests to the first member fail with c.
 func breakOff(p *Pool, n int, c cause.Cause) {
 	m := p.view.Load().members[0]
 	for range n {
@@ -103,18 +103,18 @@ func TestSlowAnswersEject(t *testing.T) {
 	})
 }
 
-// TestEjectedComesBackWarmingUp: after its time, a passed check brings it back,
-// with a part of its share.
+// TestEjectedComesBackWarmingUp: after the ejection, a passed check brings the upstream
+// back with part of its share.
 func TestEjectedComesBackWarmingUp(t *testing.T) {
 	o := options()
 	o.SlowStart = 10 * time.Second
 	bubble(t, 2, o, func(t *testing.T, p *Pool, _ []*app) {
-		time.Sleep(time.Minute) // what is new warms up, too
+		time.Sleep(time.Minute) // new upstreams warm up, too
 		if p.Status().Upstreams[0].Warming {
 			t.Error("still warming a minute after the start")
 		}
 		serve(p, 0, 5, 500)
-		time.Sleep(4 * time.Second) // no ejection of 10 s is over with its jitter
+		time.Sleep(4 * time.Second) // too early for an ejection of 10 s, even with jitter
 		if got := states(p); got != "eh" {
 			t.Fatalf("got %s", got)
 		}
@@ -136,7 +136,7 @@ func TestEjectedComesBackWarmingUp(t *testing.T) {
 	})
 }
 
-// TestEjectedServeWhenNothingElseIsLeft: answering badly is better than nothing.
+// TestEjectedServeWhenNothingElseIsLeft: bad answers are better than none.
 func TestEjectedServeWhenNothingElseIsLeft(t *testing.T) {
 	bubble(t, 2, options(), func(t *testing.T, p *Pool, apps []*app) {
 		serve(p, 0, 5, 500)
@@ -152,8 +152,8 @@ func TestEjectedServeWhenNothingElseIsLeft(t *testing.T) {
 	})
 }
 
-// fade lets n requests to the first member fail so that nobody can tell whether it
-// had them. Those that nobody watches are of a proxy that another page wraps, or none.
+// fade has n requests to the first member fail so that it is unknown whether it received
+// them. Unwatched ones belong to a proxy outside of no_healthy_upstream.
 func fade(p *Pool, n int, watched bool) {
 	m := p.view.Load().members[0]
 	for range n {
@@ -164,8 +164,8 @@ func fade(p *Pool, n int, watched bool) {
 	}
 }
 
-// TestRestartEjectsNobody: requests that meet a restart were never sent. Were they
-// held against the upstream, it would be left out long after it is back.
+// TestRestartEjectsNobody: requests that fail because of a restart were never sent. If they
+// counted, the upstream would stay ejected long after it is back.
 func TestRestartEjectsNobody(t *testing.T) {
 	var ejected atomic.Bool
 	o := options()
@@ -184,7 +184,7 @@ func TestRestartEjectsNobody(t *testing.T) {
 			}
 			apps[0].set("")
 			time.Sleep(2 * interval)
-			fade(p, 1, true) // one more must not be one too many
+			fade(p, 1, true) // one more must not eject
 			time.Sleep(interval)
 			if got := states(p); got != "hhh" || ejected.Load() {
 				t.Fatalf("got %s, ejected %v", got, ejected.Load())
@@ -193,8 +193,8 @@ func TestRestartEjectsNobody(t *testing.T) {
 	})
 }
 
-// TestUnconfirmedFailuresCountAfterAPass: what takes connections, passes its checks and
-// answers nothing is ejected, also where its requests were sent on elsewhere.
+// TestUnconfirmedFailuresCountAfterAPass: an upstream that accepts connections, passes its
+// checks and answers nothing is ejected, even if its requests were retried elsewhere.
 func TestUnconfirmedFailuresCountAfterAPass(t *testing.T) {
 	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
 		for range 5 {
@@ -208,9 +208,9 @@ func TestUnconfirmedFailuresCountAfterAPass(t *testing.T) {
 	})
 }
 
-// TestUnwatchedRequestsEjectNobody: where nobody tells of the answers that were
-// good, the few that were not must not add up, over hours, to an ejection, nor keep
-// the upstream from its share.
+// TestUnwatchedRequestsEjectNobody: without no_healthy_upstream nobody reports good
+// answers, so the few failures must not add up over hours to an ejection, nor reduce the
+// upstream's share.
 func TestUnwatchedRequestsEjectNobody(t *testing.T) {
 	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
 		for range 20 {
@@ -239,7 +239,7 @@ func TestUnwatchedRequestsEjectNobody(t *testing.T) {
 	})
 }
 
-// TestSuccessClearsUnconfirmedFailures: they do not count with those that come after it.
+// TestSuccessClearsUnconfirmedFailures: they do not count together with later ones.
 func TestSuccessClearsUnconfirmedFailures(t *testing.T) {
 	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
 		fade(p, 4, true)

@@ -9,7 +9,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// restart lets a request meet a dead app and try again, as reverse_proxy does.
+// retry has a request meet a dead app and be retried, as reverse_proxy does.
 func retry(p *Pool, r *Request) string {
 	r.Failed(false, false)
 	return pick(p, r)
@@ -49,7 +49,7 @@ func TestLongOutageAnswersAtOnce(t *testing.T) {
 		}
 		within(t, "the first request waited", time.Since(begun), hold)
 		begun = time.Now()
-		for range 3 { // reverse_proxy may ask again: patience is not renewed
+		for range 3 { // reverse_proxy may ask again: the hold is not extended
 			if got := retry(p, r); got != "" || time.Since(begun) != 0 {
 				t.Errorf("picked %q after %v more", got, time.Since(begun))
 			}
@@ -105,7 +105,7 @@ func TestHoldIsBounded(t *testing.T) {
 		r := new(Request)
 		pick(p, r)
 		r.Done(cause.ConnectionRefused)
-		time.Sleep(time.Second) // for the verdict
+		time.Sleep(time.Second) // for the check
 		for range 3 {
 			go pick(p, new(Request))
 		}
@@ -160,7 +160,7 @@ func TestRetryGoesWhereItHasNotBeen(t *testing.T) {
 	})
 }
 
-// TestAllButOneDyingAtOnce is the request that meets one corpse after another.
+// TestAllButOneDyingAtOnce has a request meet one dead upstream after another.
 func TestAllButOneDyingAtOnce(t *testing.T) {
 	bubble(t, 4, options(), func(t *testing.T, p *Pool, apps []*app) {
 		for range 20 {
@@ -184,8 +184,8 @@ func TestAllButOneDyingAtOnce(t *testing.T) {
 	})
 }
 
-// TestAllDyingAtOnce: retries are not burned on the dying; the request waits for
-// the first verdict, and then for the first to be back.
+// TestAllDyingAtOnce: retries are not wasted on dying upstreams; the request waits for the
+// first check, and then for the first to recover.
 func TestAllDyingAtOnce(t *testing.T) {
 	bubble(t, 4, options(), func(t *testing.T, p *Pool, apps []*app) {
 		for _, a := range apps {
@@ -234,7 +234,7 @@ func TestSuspectIsAvoidedUntilItsVerdict(t *testing.T) {
 	})
 }
 
-// TestOlderCheckClearsNoSuspicion: a check that began before the request failed says
+// TestOlderCheckClearsNoSuspicion: a check that began before the request failed proves
 // nothing about what happened since.
 func TestOlderCheckClearsNoSuspicion(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
@@ -257,8 +257,8 @@ func TestOlderCheckClearsNoSuspicion(t *testing.T) {
 	})
 }
 
-// TestRetriedResponseIsNotSuspect: an upstream whose status the owner wants
-// tried again elsewhere did answer.
+// TestRetriedResponseIsNotSuspect: an upstream whose status is to be retried elsewhere did
+// answer.
 func TestRetriedResponseIsNotSuspect(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, _ []*app) {
 		r := new(Request)

@@ -13,7 +13,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/health"
 )
 
-// app is a pretended app: what its checks find, and when they were made.
+// app is a fake app: the result of its checks, and when they were made.
 type app struct {
 	mu     sync.Mutex
 	result cause.Cause // empty: up
@@ -60,7 +60,7 @@ const (
 	hold     = 5 * time.Second
 )
 
-// options are those of every pool here, unless a test changes them.
+// options returns the defaults of the pools in these tests.
 func options() Options {
 	return Options{
 		Name:     "test",
@@ -72,7 +72,7 @@ func options() Options {
 
 var keys atomic.Int64
 
-// newPool returns a pool of n pretended apps, and what to take over to reload it.
+// newPool returns a pool of n fake apps, and its members for a reload.
 func newPool(o Options, n int) (*Pool, []*app, []Member) {
 	apps, members := make([]*app, n), make([]Member, n)
 	run := fmt.Sprint(keys.Add(1)) // tests share no upstream
@@ -96,7 +96,7 @@ func start(t *testing.T, p *Pool) {
 	})
 }
 
-// pick picks for a new request and returns the address, or nothing.
+// pick picks for a request and returns the address, or "".
 func pick(p *Pool, r *Request) string {
 	r.Enter(p)
 	r.Watched = true
@@ -108,7 +108,7 @@ func pick(p *Pool, r *Request) string {
 	return u.Dial()
 }
 
-// byAddress returns the member at an address.
+// byAddress returns the member with an address.
 func byAddress(p *Pool, address string) *Member {
 	for _, m := range p.view.Load().members {
 		if m.Dial() == address {
@@ -118,7 +118,7 @@ func byAddress(p *Pool, address string) *Member {
 	return nil
 }
 
-// bubble runs test with n apps that are up and were found to be.
+// bubble runs test in a synctest bubble with n apps that are up and have been checked.
 func bubble(t *testing.T, n int, o Options, test func(t *testing.T, p *Pool, apps []*app)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -209,10 +209,10 @@ func TestChecksAreBoundedAndNeverOverlap(t *testing.T) {
 	})
 }
 
-// TestFailuresTriggerFewChecks: whoever has requests fail, at whatever pace, has each
-// upstream checked a hundred times a second at most.
+// TestFailuresTriggerFewChecks: failing requests, at whatever rate, trigger at most a
+// hundred checks a second per upstream.
 func TestFailuresTriggerFewChecks(t *testing.T) {
-	for _, takes := range []time.Duration{0, time.Millisecond} { // no time to fail meanwhile, and some
+	for _, takes := range []time.Duration{0, time.Millisecond} { // failing at once, and with a delay
 		bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 			apps[0].takes = takes
 			before, m := len(apps[0].since(time.Now())), byAddress(p, "app1:80")

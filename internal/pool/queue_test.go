@@ -10,8 +10,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// TestFirstComeFirstServed: those who waited longest go first, and who comes
-// later waits behind them.
+// TestFirstComeFirstServed: the requests that waited longest go first, and later ones wait
+// behind them.
 func TestFirstComeFirstServed(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
@@ -47,8 +47,8 @@ func TestFirstComeFirstServed(t *testing.T) {
 	})
 }
 
-// TestReleaseWindow: an upstream that comes back gets the held requests as it
-// answers them, not all at once.
+// TestReleaseWindow: a recovered upstream gets the held requests as fast as it answers, not
+// all at once.
 func TestReleaseWindow(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
@@ -91,7 +91,7 @@ func TestReleaseWindow(t *testing.T) {
 	})
 }
 
-// TestFailsAgainWhileReleasing: the rest goes on waiting, inside its bound.
+// TestFailsAgainWhileReleasing: the other requests continue to wait, up to their limit.
 func TestFailsAgainWhileReleasing(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
@@ -182,14 +182,14 @@ func TestBackups(t *testing.T) {
 	})
 }
 
-// TestLeavingPassesTheTurn: the turn is not lost with those in front who leave.
+// TestLeavingPassesTheTurn: the turn is not lost when the first requests leave.
 func TestLeavingPassesTheTurn(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
 		breakOff(p, 1, cause.ConnectionRefused)
 		time.Sleep(time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
-		for range 10 { // those in front leave
+		for range 10 { // the first ones leave
 			go func() {
 				r := new(Request)
 				r.Enter(p)
@@ -212,8 +212,8 @@ func TestLeavingPassesTheTurn(t *testing.T) {
 	})
 }
 
-// TestLeavingMakesRoom: those who were let go and whose clients leave before the
-// answer make room for those behind, who would wait for nothing otherwise.
+// TestLeavingMakesRoom: released requests whose clients leave before the answer make room
+// for the next ones, which would otherwise wait forever.
 func TestLeavingMakesRoom(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
@@ -244,7 +244,7 @@ func TestLeavingMakesRoom(t *testing.T) {
 }
 
 // TestHoldsAreReportedFromTheStart: requests may come before the pool is started, while
-// what is to be told of them is still being set, and wait on after it was stopped.
+// OnHold is still being set, and wait until after it was stopped.
 func TestHoldsAreReportedFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, _ := newPool(options(), 1)
@@ -277,8 +277,8 @@ func TestHoldsAreReportedFromTheStart(t *testing.T) {
 	})
 }
 
-// TestReleaseWindowForEachUpstream: the second to come back is not given all that the first
-// one left at once.
+// TestReleaseWindowForEachUpstream: the second upstream to recover does not get all that
+// the first one left at once.
 func TestReleaseWindowForEachUpstream(t *testing.T) {
 	const held = 90
 	bubble(t, 2, options(), func(t *testing.T, p *Pool, apps []*app) {

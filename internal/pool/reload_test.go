@@ -9,8 +9,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// TestReload goes from one config to the next as Caddy does: the new one starts
-// before the old one stops.
+// TestReload replaces a config as Caddy does: the new one starts before the old one stops.
 func TestReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old, apps, members := newPool(options(), 2)
@@ -127,8 +126,8 @@ func TestReleaseFreesTheState(t *testing.T) {
 	})
 }
 
-// TestSuspicionNeedsAChecker: a pool that nobody checks any more, in a config on
-// its way out, must not suspect an upstream for ever.
+// TestSuspicionNeedsAChecker: a pool without checks, in a config that is stopping, must not
+// suspect an upstream forever.
 func TestSuspicionNeedsAChecker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, _ := newPool(options(), 1)
@@ -149,8 +148,8 @@ func TestSuspicionNeedsAChecker(t *testing.T) {
 	})
 }
 
-// TestReloadThatFails: another config came and went again, perhaps just when a
-// check was due; the old one goes on checking.
+// TestReloadThatFails: another config started and stopped again, perhaps just when a check
+// was due; the old one continues checking.
 func TestReloadThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, apps, members := newPool(options(), 1)
@@ -158,7 +157,7 @@ func TestReloadThatFails(t *testing.T) {
 		time.Sleep(interval / 2)
 		next, prober := New(options(), members), NewProber(1)
 		next.Start(prober)
-		prober.Stop() // before its pool: the check that is due meets it stopped
+		prober.Stop() // before its pool, so the due check finds it stopped
 		time.Sleep(2 * interval)
 		next.Stop()
 		next.Release()
@@ -170,7 +169,7 @@ func TestReloadThatFails(t *testing.T) {
 	})
 }
 
-// TestStopTwice: a second stop starts no checks again for those who wait.
+// TestStopTwice: the second call must not start checks for waiting requests again.
 func TestStopTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, apps, _ := newPool(options(), 1)

@@ -14,7 +14,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// names is a pretended name server: what it lists, and how it misbehaves.
+// names is a fake DNS server: what it lists, and how it fails.
 type names struct {
 	mu     sync.Mutex
 	list   []string
@@ -70,7 +70,7 @@ const (
 	grace   = time.Minute
 )
 
-// listed runs test with a pool that a name server lists.
+// listed runs test with a pool whose upstreams a fake DNS server lists.
 func listed(t *testing.T, list []string, test func(t *testing.T, p *Pool, n *names)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestLastGoodListSurvives(t *testing.T) {
 				}
 				n.set(func() { n.list, n.err, n.panics, n.hangs = []string{"app2:80"}, nil, false, false })
 				if name == "hang" {
-					return // the reading that hangs has no end but the pool's
+					return // a hanging read ends only with the pool
 				}
 				time.Sleep(2 * refresh)
 				want(t, p, "app2 app1")
@@ -228,8 +228,8 @@ func TestFixedAndListedTogether(t *testing.T) {
 	})
 }
 
-// TestFlapping is an hour of coming and going, after which nothing is left over:
-// the bubble would not end with a goroutine in it.
+// TestFlapping changes the list for an hour, after which nothing may be left: synctest
+// fails if a goroutine is.
 func TestFlapping(t *testing.T) {
 	const size = 1000
 	synctest.Test(t, func(t *testing.T) {
@@ -270,8 +270,8 @@ func TestFlapping(t *testing.T) {
 	})
 }
 
-// TestOutageBeginsWhenTheLastIsGone: an outage is dated by when the pool went down,
-// not by an upstream that was out long before: requests are held from then on.
+// TestOutageBeginsWhenTheLastIsGone: an outage begins when the pool goes down, not when one
+// of its upstreams did: requests are held from then on.
 func TestOutageBeginsWhenTheLastIsGone(t *testing.T) {
 	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *names) {
 		n.apps["app1:80"].set(cause.ConnectionRefused)
@@ -294,7 +294,7 @@ func TestOutageBeginsWhenTheLastIsGone(t *testing.T) {
 	})
 }
 
-// TestInvalidListingsAreSummarized: a list that is all wrong does not fill the log.
+// TestInvalidListingsAreSummarized: a list of only invalid entries does not fill the log.
 func TestInvalidListingsAreSummarized(t *testing.T) {
 	refuse := Source{NewMember: func(l Listing) (Member, error) { return Member{}, fmt.Errorf("no address: %q", l.Address) }}
 	for n, want := range map[int]string{
@@ -307,8 +307,7 @@ func TestInvalidListingsAreSummarized(t *testing.T) {
 	}
 }
 
-// TestSameFailureIsReportedOnce: texts of errors may have ports in them, which differ each
-// time.
+// TestSameFailureIsReportedOnce: error texts may contain ports, which differ each time.
 func TestSameFailureIsReportedOnce(t *testing.T) {
 	listed(t, []string{"app1:80"}, func(t *testing.T, _ *Pool, n *names) {
 		for port := range 30 {
@@ -325,8 +324,8 @@ func TestSameFailureIsReportedOnce(t *testing.T) {
 	})
 }
 
-// TestPartlyValidListIsUsed: what is nonsense in a list is left out and told once, and
-// the source is as good as ever.
+// TestPartlyValidListIsUsed: invalid entries are left out and reported once, and the source
+// counts as working.
 func TestPartlyValidListIsUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &names{list: []string{"app1:80", "nonsense"}, apps: make(map[string]*app)}

@@ -9,7 +9,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/outage"
 )
 
-// asking are pages that wait, the one that asks next first.
+// asking has the times at which waiting pages poll next, earliest first.
 type asking []time.Time
 
 func (a asking) Len() int           { return len(a) }
@@ -22,20 +22,19 @@ func (a *asking) Pop() any {
 	return last
 }
 
-// TestVisitorsReturnAtPace simulates 10,000 visitors who wait through an outage of
-// a minute: by every moment after it, no more have returned than the pace allows,
-// all have within a minute more, and never twice as many at
-// once as the pace allows.
+// TestVisitorsReturnAtPace simulates 10,000 visitors who wait through an outage of a
+// minute: at any time after it, no more have returned than the pace allows, all have within
+// one more minute, and never more than twice the pace at once.
 func TestVisitorsReturnAtPace(t *testing.T) {
 	const crowd, upstreams = 10_000, 2
 	began := time.Unix(1_000_000, 0)
 	up := began.Add(time.Minute)
 	var v visitors
 	var pages asking
-	for i := range crowd { // they come in all through the outage
+	for i := range crowd { // they arrive all through the outage
 		heap.Push(&pages, began.Add(time.Duration(i)*time.Minute/crowd))
 	}
-	returned := make(map[int]int) // by whole seconds since up
+	returned := make(map[int]int) // by whole seconds since it is up
 	for len(pages) > 0 {
 		now := heap.Pop(&pages).(time.Time)
 		if now.Before(up) {
@@ -65,8 +64,8 @@ func TestVisitorsReturnAtPace(t *testing.T) {
 	t.Errorf("only %d of %d are back after two minutes", total, crowd)
 }
 
-// returnsUntil is how many may have returned a time after the pool is up: the pace,
-// summed up.
+// returnsUntil is the integral of the pace: how many may have returned d after the pool is
+// up.
 func returnsUntil(d time.Duration, upstreams float64) float64 {
 	const top = 1 << ramps
 	ramping := min(d, ramps*rampTime).Seconds() / rampTime.Seconds()
@@ -74,7 +73,7 @@ func returnsUntil(d time.Duration, upstreams float64) float64 {
 	return firstPace * upstreams * (ramped + top*max(0, d-ramps*rampTime).Seconds())
 }
 
-// TestVisitorsWaiting: each page counts until it was to ask again, and no longer.
+// TestVisitorsWaiting: each page counts until its next poll was due, and no longer.
 func TestVisitorsWaiting(t *testing.T) {
 	var v visitors
 	start := time.Unix(1_000_000, 0)
@@ -87,7 +86,7 @@ func TestVisitorsWaiting(t *testing.T) {
 			t.Errorf("after %d s: %d wait, want %d", s, got, want)
 		}
 	}
-	v.expect(in(5 + expectedSeconds)) // takes the place of the old ones
+	v.expect(in(5 + expectedSeconds)) // reuses the buckets of the old ones
 	if got := v.waiting(in(20)); got != 2 {
 		t.Errorf("%d wait, want 2", got)
 	}
@@ -107,7 +106,7 @@ func TestVisitorsRemember(t *testing.T) {
 	}
 }
 
-// BenchmarkPoll is what a page that asks costs, beyond net/http.
+// BenchmarkPoll measures a page's poll, without net/http.
 func BenchmarkPoll(b *testing.B) {
 	p := New(Options{Name: "bench", Token: b.Name()}, nil)
 	b.Cleanup(p.Release)

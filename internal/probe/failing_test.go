@@ -43,8 +43,8 @@ func TestBadServers(t *testing.T) {
 	}
 }
 
-// A listener that never accepts still has its connections opened by the
-// kernel: it takes them and does not answer.
+// A listener that never accepts: the kernel still opens connections, which are never
+// answered.
 func TestHangingAccept(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -70,8 +70,8 @@ func FuzzGRPCReply(f *testing.F) {
 		if !slices.Contains(known, got.Cause) || got.Cause == cause.ClientGone {
 			t.Errorf("%q: cause %q", body, got.Cause)
 		}
-		// It takes a call that succeeded, and one message that is all of the
-		// body and has the field of the status.
+		// Passing requires a call that succeeded and a single message that fills the body
+		// and has the status field.
 		if got.Passed() && (strings.Trim(status, "0") != "" || !bytes.Contains(body, []byte("\x08")) ||
 			len(body) != frameHeaderSize+int(binary.BigEndian.Uint32(body[1:]))) {
 			t.Errorf("%q with status %q passes", body, status)

@@ -37,12 +37,12 @@ func h2c(t testing.TB, f http.HandlerFunc) string {
 	return s.URL
 }
 
-// grpcReply is what a server answers with, and what follows from it.
+// grpcReply is a server's answer and the expected result.
 type grpcReply struct {
 	name   string
-	header map[string]string // Content-Type is that of gRPC if not given
+	header map[string]string // Content-Type defaults to gRPC's
 	status int
-	body   []string // a chunk each
+	body   []string // one chunk each
 	want   cause.Cause
 }
 
@@ -152,13 +152,13 @@ func TestGRPCEndless(t *testing.T) {
 	want(t, probe.Probe(t.Context()), cause.HTTPResponseTimeout, false)
 }
 
-// The types of frames of HTTP/2 that the tests use, and the flags.
+// HTTP/2 frame types and flags that the tests use.
 const (
 	typeData, typeHeaders, typeReset, typeSettings, typeGoAway = 0, 1, 3, 4, 7
 	endStream, endHeaders                                      = 1, 4
 )
 
-// h2Frame is a frame of HTTP/2, without priority or padding.
+// h2Frame returns an HTTP/2 frame without priority or padding.
 func h2Frame(kind, flags byte, stream uint32, payload string) string {
 	size := len(payload)
 	if size > 1<<14 {
@@ -168,13 +168,13 @@ func h2Frame(kind, flags byte, stream uint32, payload string) string {
 	return string(binary.BigEndian.AppendUint32(append(head, flags), stream)) + payload
 }
 
-// field is a field of a header, without any compression.
+// field returns an uncompressed header field.
 func field(name, value string) string {
 	return fmt.Sprintf("\x00%c%s%c%s", len(name), name, len(value), value)
 }
 
-// framing answers each request with the frames as they are, once its last byte
-// came, and then closes the connection if that was the wish.
+// framing answers each request with these frames once it has received all of it, and then
+// closes the connection if close is set.
 func framing(t testing.TB, close bool, frames ...string) string {
 	t.Helper()
 	return badserver.Listen(t, func(c net.Conn) {
@@ -243,8 +243,8 @@ func TestGRPCFrames(t *testing.T) {
 	}
 }
 
-// Go's client tries again at once when a new connection did not take its
-// request. A check must not do that for all of its time.
+// TestConnectionsClosed: Go's client retries at once when a new connection did not take its
+// request. A check must not do that until its timeout.
 func TestConnectionsClosed(t *testing.T) {
 	tests := map[string]string{
 		"goes away":      h2Frame(typeGoAway, 0, 0, "\x00\x00\x00\x00\x00\x00\x00\x00"),
@@ -270,7 +270,8 @@ func TestConnectionsClosed(t *testing.T) {
 	}
 }
 
-// Whoever speaks another protocol is told apart from who cannot be reached.
+// TestGRPCNotHTTP2: a server that speaks another protocol differs from one that cannot be
+// reached.
 func TestGRPCNotHTTP2(t *testing.T) {
 	old := server(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
 	tlsServer := httptest.NewTLSServer(http.NotFoundHandler())
@@ -281,7 +282,7 @@ func TestGRPCNotHTTP2(t *testing.T) {
 		name, url string
 		transport http.RoundTripper
 		want      cause.Cause
-		closes    bool // so that it depends on the moment whether that is seen first
+		closes    bool // which makes it a race which is seen first
 	}{
 		{"HTTP/1 by h2c", old, ownH2C(t), cause.HTTPProtocolError, true},
 		{"HTTP/1 by HTTP/1", old, own(t), cause.HTTPProtocolError, false},

@@ -30,7 +30,7 @@ const (
 	notServing = grpc_health_v1.HealthCheckResponse_NOT_SERVING
 )
 
-// ownH2C is a transport as own's that speaks HTTP/2 without TLS.
+// ownH2C is own for HTTP/2 without TLS.
 func ownH2C(t testing.TB) *http.Transport {
 	t.Helper()
 	transport := own(t)
@@ -39,7 +39,7 @@ func ownH2C(t testing.TB) *http.Transport {
 	return transport
 }
 
-// certificate is one for 127.0.0.1, and a transport that trusts it.
+// certificate returns a certificate for 127.0.0.1, and a transport that trusts it.
 func certificate(t testing.TB) (tls.Certificate, *http.Transport) {
 	t.Helper()
 	s := httptest.NewTLSServer(nil)
@@ -51,7 +51,7 @@ func certificate(t testing.TB) (tls.Certificate, *http.Transport) {
 	return s.TLS.Certificates[0], transport
 }
 
-// grpcServer serves what register adds to it until the test ends.
+// grpcServer serves what register registers, until the test ends.
 func grpcServer(t testing.TB, register func(*grpc.Server), options ...grpc.ServerOption) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -65,7 +65,7 @@ func grpcServer(t testing.TB, register func(*grpc.Server), options ...grpc.Serve
 	return listener.Addr().String()
 }
 
-// standard is grpc-go's own health service.
+// standard returns grpc-go's own health service.
 func standard() *health.Server {
 	s := health.NewServer()
 	s.SetServingStatus("shop", serving)
@@ -119,7 +119,7 @@ func TestGRPCHealthServer(t *testing.T) {
 	want(t, probe.Probe(t.Context()), cause.TLSCertificateError, true)
 }
 
-// app is a health service that is a function.
+// app is a health service implemented by a function.
 type app struct {
 	grpc_health_v1.UnimplementedHealthServer
 	check func(context.Context, string) error
@@ -209,7 +209,7 @@ func TestGRPCBadRequests(t *testing.T) {
 	}
 }
 
-// answering is a transport whose answer is r, but for what all answers need.
+// answering returns a transport that answers with r, completed by what every answer needs.
 func answering(r http.Response) tripper {
 	return func(req *http.Request) (*http.Response, error) {
 		_ = req.Body.Close()
@@ -225,7 +225,7 @@ func answering(r http.Response) tripper {
 func TestGRPCTimeouts(t *testing.T) {
 	url := "http://" + grpcServer(t, func(s *grpc.Server) {
 		grpc_health_v1.RegisterHealthServer(s, app{check: func(ctx context.Context, _ string) error {
-			<-ctx.Done() // the server learns that the check was given up
+			<-ctx.Done() // the server notices that the check was canceled
 			return ctx.Err()
 		}})
 	})
@@ -258,8 +258,8 @@ func TestGRPCTimeouts(t *testing.T) {
 	})
 }
 
-// The same connection serves all checks, also after a failed one. That a server
-// goes away between two of them is no reply to the next, which connects anew.
+// The same connection serves all checks, even after a failed one. If the server goes away
+// between two checks, the next one reconnects.
 func TestGRPCConnections(t *testing.T) {
 	var dials atomic.Int32
 	transport := ownH2C(t)
@@ -282,6 +282,6 @@ func TestGRPCConnections(t *testing.T) {
 	if got := dials.Load(); got != 1 {
 		t.Errorf("%d connections for five checks", got)
 	}
-	app.GracefulStop() // says GOAWAY
+	app.GracefulStop() // sends GOAWAY
 	want(t, probe.Probe(t.Context()), cause.ConnectionRefused, true)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// own is a transport that no other test shares.
+// own returns a transport that no other test shares.
 func own(t testing.TB) *http.Transport {
 	t.Helper()
 	transport := &http.Transport{}
@@ -234,6 +234,6 @@ func TestTLS(t *testing.T) {
 	t.Cleanup(s.Close)
 	probe := HTTP{URL: s.URL, ExpectBody: regexp.MustCompile(`^HTTP/2\.0$`), Timeout: plenty, Transport: s.Client().Transport}
 	want(t, probe.Probe(t.Context()), "", false)
-	probe.Transport = own(t) // does not know the authority
+	probe.Transport = own(t) // does not trust the CA
 	want(t, probe.Probe(t.Context()), cause.TLSCertificateError, true)
 }

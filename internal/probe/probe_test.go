@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// plenty is a timeout that no test runs into unless it fails.
+	// plenty is a timeout that a test reaches only if it fails.
 	plenty = 30 * time.Second
-	// little is a timeout that tests run into.
+	// little is a timeout that tests reach.
 	little = 150 * time.Millisecond
 )
 
-// want fails the test unless the check ended like this.
+// want checks the result of a check.
 func want(t *testing.T, got health.Result, c cause.Cause, decisive bool) {
 	t.Helper()
 	if got.Cause != c || got.Decisive != decisive {
@@ -50,13 +50,13 @@ func hangingDial(ctx context.Context, network, _ string) (net.Conn, error) {
 	return nil, &net.OpError{Op: "dial", Net: network, Err: ctx.Err()}
 }
 
-// hidden is what the reverse proxy makes of an error of dialing.
+// hidden hides a dial error as the reverse proxy does.
 type hidden struct{ error }
 
 func TestTCP(t *testing.T) {
 	taken := make(chan string, 1)
 	open := badserver.Listen(t, func(c net.Conn) {
-		sent, _ := io.ReadAll(c) // ends because the probe closes
+		sent, _ := io.ReadAll(c) // ends when the probe closes the connection
 		taken <- string(sent)
 	})
 	notFound := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}}
