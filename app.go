@@ -33,8 +33,8 @@ type App struct {
 	MaxProbes int `json:"max_probes,omitempty"`
 
 	// How often drains and maintenance are read from Caddy's storage, which other Caddys
-	// may share. 0 reads them only at startup; orders given here are still stored. Default:
-	// 5s.
+	// may share. 0 reads them only at startup; orders given here are still stored.
+	// Default: 5s.
 	SyncInterval *caddy.Duration `json:"sync_interval,omitempty"`
 
 	logger  *zap.Logger

@@ -12,8 +12,8 @@ import (
 // position is Caddy's prefix for the place of an error; the rest is our text.
 var position = regexp.MustCompile(`^(parsing caddyfile tokens for '\w+': |loading http app module: .*provision http\.(handlers\.no_healthy_upstream|reverse_proxy\.upstreams\.healthpool): )`)
 
-// complaint returns our error text for a wrong Caddyfile; empty if it is valid.
-func complaint(t *testing.T, caddyfile string) string {
+// errorFor returns our error text for a wrong Caddyfile; empty if it is valid.
+func errorFor(t *testing.T, caddyfile string) string {
 	t.Helper()
 	adapted, err := adapt(caddyfile)
 	if err == nil {
@@ -41,7 +41,7 @@ func TestBadInput(t *testing.T) {
 	} {
 		for _, input := range table.inputs {
 			t.Run(table.name+" "+strings.ReplaceAll(input.text, "\n", " "), func(t *testing.T) {
-				if got := complaint(t, fmt.Sprintf(table.caddyfile, input.text)); got != input.want {
+				if got := errorFor(t, fmt.Sprintf(table.caddyfile, input.text)); got != input.want {
 					t.Errorf("%s\ngot  %s\nwant %s", input.text, got, input.want)
 				}
 			})
@@ -63,7 +63,7 @@ func TestBadTemplate(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got := complaint(t, ":80 {\nno_healthy_upstream {\ntemplate "+file+"\n}\n}")
+		got := errorFor(t, ":80 {\nno_healthy_upstream {\ntemplate "+file+"\n}\n}")
 		if !strings.HasPrefix(got, "template: "+file+": ") || !strings.Contains(got, want) {
 			t.Errorf("%q: got %s", text, got)
 		}

@@ -119,7 +119,7 @@ func neighbours(t *testing.T, n int) (port string, apps []*backend) {
 	t.Helper()
 	_, port, _ = strings.Cut(deadAddress(t), ":")
 	for i := range n {
-		b := newStoppedBackend(t, steady(fmt.Sprintf("127.0.0.%d", i+1), 0))
+		b := newStoppedBackend(t, delayed(fmt.Sprintf("127.0.0.%d", i+1), 0))
 		b.addr = fmt.Sprintf("127.0.0.%d:%s", i+1, port)
 		b.start()
 		apps = append(apps, b)

@@ -107,7 +107,7 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: strange(t).Certificate[0]})
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: untrustedCertificate(t).Certificate[0]})
 	for name, content := range map[string][]byte{"outage.html": page, "internal-ca.pem": authority} {
 		if err := os.WriteFile(filepath.Join(etc, name), content, 0o600); err != nil {
 			t.Fatal(err)

@@ -53,7 +53,7 @@ func runWith(t *testing.T, global, directives string) *site {
 	s := &site{
 		t: t, port: freePort(t), admin: fmt.Sprintf("127.0.0.1:%d", freePort(t)), dir: t.TempDir(),
 		client: &http.Client{
-			Transport:     insistent{transport},
+			Transport:     retryingTransport{transport},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -70,12 +70,12 @@ func runWith(t *testing.T, global, directives string) *site {
 	return s
 }
 
-// insistent retries on a connection that was opened while Caddy's server, or its admin
+// retryingTransport retries on a connection that was opened while Caddy's server, or its admin
 // endpoint, was shutting down in a reload: net/http closes it without an answer, and the
 // kernel resets it if it was not accepted yet.
-type insistent struct{ *http.Transport }
+type retryingTransport struct{ *http.Transport }
 
-func (i insistent) RoundTrip(r *http.Request) (*http.Response, error) {
+func (i retryingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := i.Transport.RoundTrip(r)
 	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) || r.GetBody == nil && r.Body != nil {
 		return resp, err

@@ -97,8 +97,8 @@ type NoHealthyUpstream struct {
 	// that a page of another origin sent never are. Default: none.
 	Details []string `json:"details,omitempty"`
 
-	// Whether to only set the placeholders and return the error to handle_errors. Default:
-	// false.
+	// Whether to only set the placeholders and return the error to handle_errors.
+	// Default: false.
 	Pass bool `json:"pass,omitempty"`
 
 	app     *App

@@ -98,7 +98,7 @@ func TestPageIsOfTheProxyThatFailed(t *testing.T) {
 			"pool":         func(addr string) string { return mainPool(addr, "hold off") },
 		} {
 			t.Run(policy+", "+name, func(t *testing.T) {
-				auth, app := newBackend(t, "auth"), newStoppedBackend(t, steady("app", 0))
+				auth, app := newBackend(t, "auth"), newStoppedBackend(t, delayed("app", 0))
 				s := run(t, authThen(policy, main(app.addr), auth))
 				s.awaitNamed("auth", "up")
 				token := s.token("/")
@@ -116,7 +116,7 @@ func TestPageIsOfTheProxyThatFailed(t *testing.T) {
 // TestPageOfTheFirstProxy is the other case: the page polls for the pool of forward_auth
 // while the app is up.
 func TestPageOfTheFirstProxy(t *testing.T) {
-	auth, app := newStoppedBackend(t, steady("auth", 0)), newBackend(t, "app")
+	auth, app := newStoppedBackend(t, delayed("auth", 0)), newBackend(t, "app")
 	s := run(t, authThen("health_aware", mainPool(app.addr, ""), auth))
 	s.awaitNamed("auth", "down")
 	s.awaitNamed("main", "up")

@@ -114,7 +114,7 @@ func TestEjectionNeedsConsecutiveFailures(t *testing.T) {
 func TestEjectionForLatency(t *testing.T) {
 	for option, want := range map[string]string{"unhealthy_latency 15ms": "ejected", "unhealthy_latency off": "healthy", "": "healthy", "unhealthy_latency 5s": "healthy"} {
 		t.Run(option, func(t *testing.T) {
-			good, slow := newBackend(t, "good"), newBackendFunc(t, steady("slow", 20*time.Millisecond))
+			good, slow := newBackend(t, "good"), newBackendFunc(t, delayed("slow", 20*time.Millisecond))
 			s := run(t, ejecting("max_fails 2\n"+option, good, slow))
 			s.awaitPool("up")
 			for range 8 {
@@ -208,7 +208,7 @@ func TestSlowStart(t *testing.T) {
 		{"", true, requests},
 	} {
 		t.Run(tt.option, func(t *testing.T) {
-			a, b := newBackendFunc(t, steady("a", 15*time.Millisecond)), newBackendFunc(t, steady("b", 15*time.Millisecond))
+			a, b := newBackendFunc(t, delayed("a", 15*time.Millisecond)), newBackendFunc(t, delayed("b", 15*time.Millisecond))
 			s := run(t, fmt.Sprintf("healthpool %s %s {\nhealth_interval 20ms\nhealth_down_interval 10ms\nhealth_passes 1\n%s\n}", a.addr, b.addr, tt.option))
 			s.awaitPool("up")
 			if tt.option != "" { // 10s

@@ -18,9 +18,9 @@ import (
 	"time"
 )
 
-// strange returns an untrusted certificate with the name of a trusted one, that of
+// untrustedCertificate returns an untrusted certificate with the name of a trusted one, that of
 // httptest.
-func strange(t *testing.T) tls.Certificate {
+func untrustedCertificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -41,7 +41,7 @@ func strange(t *testing.T) tls.Certificate {
 // a check that only connects would miss it.
 func TestCheckTCPOverTLS(t *testing.T) {
 	var strangely atomic.Bool
-	other := &tls.Config{Certificates: []tls.Certificate{strange(t)}, MinVersion: tls.VersionTLS12}
+	other := &tls.Config{Certificates: []tls.Certificate{untrustedCertificate(t)}, MinVersion: tls.VersionTLS12}
 	addr, certificate := tlsBackend(t, "hello", func(server *httptest.Server) {
 		server.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			if strangely.Load() {
@@ -73,7 +73,7 @@ func TestCheckTCPOverTLS(t *testing.T) {
 // one that trusts the right one must not get the other's results.
 func TestTrustedCAIsPartOfThePool(t *testing.T) {
 	addr, right := tlsBackend(t, "hello", nil)
-	der := strange(t).Certificate[0]
+	der := untrustedCertificate(t).Certificate[0]
 	wrong := filepath.Join(t.TempDir(), "other.pem")
 	if err := os.WriteFile(wrong, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)

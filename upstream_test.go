@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// steady answers with name after d, so that tests control the latency.
-func steady(name string, d time.Duration) http.HandlerFunc {
+// delayed answers with name after d, so that tests control the latency.
+func delayed(name string, d time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(d)
 		fmt.Fprint(w, name)
@@ -20,7 +20,7 @@ func steady(name string, d time.Duration) http.HandlerFunc {
 // TestWeight gives the slower of two upstreams ten times the weight of the other, which
 // would otherwise get all requests.
 func TestWeight(t *testing.T) {
-	heavy, light := newBackendFunc(t, steady("heavy", 6*time.Millisecond)), newBackendFunc(t, steady("light", 2*time.Millisecond))
+	heavy, light := newBackendFunc(t, delayed("heavy", 6*time.Millisecond)), newBackendFunc(t, delayed("light", 2*time.Millisecond))
 	s := run(t, fmt.Sprintf("healthpool {\nupstream %s {\nweight 10\n}\nto %s\nslow_start off\n}", heavy.addr, light.addr))
 	s.awaitPool("up")
 	if a, b := s.upstream(heavy.addr).Weight, s.upstream(light.addr).Weight; a != 10 || b != 1 {
@@ -34,17 +34,17 @@ func TestWeight(t *testing.T) {
 	}
 }
 
-// crowd is an app that keeps its requests until they are released.
-type crowd struct {
+// blockingApp is an app that keeps its requests until they are released.
+type blockingApp struct {
 	*backend
 	release chan struct{}
 	// inFlight is the current number of requests, most the highest.
 	inFlight, most atomic.Int64
 }
 
-func newCrowd(t *testing.T) *crowd {
+func newCrowd(t *testing.T) *blockingApp {
 	t.Helper()
-	c := &crowd{release: make(chan struct{})}
+	c := &blockingApp{release: make(chan struct{})}
 	c.backend = newBackendFunc(t, func(_ http.ResponseWriter, r *http.Request) {
 		if n := c.inFlight.Add(1); n > c.most.Load() {
 			c.most.Store(n)

@@ -23,7 +23,7 @@ func FuzzReplica(f *testing.F) {
 		if drain {
 			key = keyOf(pool, upstream)
 		}
-		m, b := newMemory(), new(Replica)
+		m, b := newMemoryStorage(), new(Replica)
 		m.files[key] = text
 		_ = b.Sync(t.Context(), m) // returns an error if the content is corrupt
 		drained, closed := b.Of(pool)
@@ -41,7 +41,7 @@ func FuzzReplica(f *testing.F) {
 }
 
 // checkOrders checks that orders take effect, and can be removed.
-func (b *Replica) checkOrders(t *testing.T, m *memory, pool, upstream string) {
+func (b *Replica) checkOrders(t *testing.T, m *memoryStorage, pool, upstream string) {
 	t.Helper()
 	b.Put(Intent{Pool: pool, Since: time.Unix(1, 0), Maintenance: Maintenance{Message: "now"}})
 	_ = b.Sync(t.Context(), m)

@@ -14,7 +14,7 @@ import (
 func BenchmarkPick(b *testing.B) {
 	for _, n := range []int{1, 3, 8, 100, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			p := pickable(n, n)
+			p := benchPool(n, n)
 			b.ReportAllocs()
 			for b.Loop() {
 				pickOnce(p)
@@ -22,7 +22,7 @@ func BenchmarkPick(b *testing.B) {
 		})
 	}
 	b.Run("100 of 10000", func(b *testing.B) {
-		p := pickable(10_000, 100)
+		p := benchPool(10_000, 100)
 		b.ReportAllocs()
 		for b.Loop() {
 			pickOnce(p)
@@ -30,8 +30,8 @@ func BenchmarkPick(b *testing.B) {
 	})
 }
 
-// pickable returns a pool of n upstreams, of which the first up are up.
-func pickable(n, up int) *Pool {
+// benchPool returns a pool of n upstreams, of which the first up are up.
+func benchPool(n, up int) *Pool {
 	p, _, _ := newPool(options(), n)
 	for i, u := range p.view.Load().members {
 		u.eligibility.Store(uint32(healthy))
@@ -55,7 +55,7 @@ func pickOnce(p *Pool) {
 
 // BenchmarkFailing measures a request whose connection breaks.
 func BenchmarkFailing(b *testing.B) {
-	p := pickable(3, 3)
+	p := benchPool(3, 3)
 	b.ReportAllocs()
 	for b.Loop() {
 		var r Request
@@ -85,7 +85,7 @@ func BenchmarkCheck(b *testing.B) {
 
 // BenchmarkRetryAfter measures computing Retry-After in an outage.
 func BenchmarkRetryAfter(b *testing.B) {
-	p, now := pickable(100, 0), time.Now()
+	p, now := benchPool(100, 0), time.Now()
 	for i := range 8 {
 		p.visitors.outageEnded(time.Duration(i) * time.Minute)
 	}
@@ -97,7 +97,7 @@ func BenchmarkRetryAfter(b *testing.B) {
 
 // BenchmarkStatus measures the status that the admin API, metrics and details use.
 func BenchmarkStatus(b *testing.B) {
-	p := pickable(big, big)
+	p := benchPool(big, big)
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Status()

@@ -46,7 +46,7 @@ func BenchmarkOutage(b *testing.B) {
 // BenchmarkSource measures a source that keeps listing the same many upstreams.
 func BenchmarkSource(b *testing.B) {
 	o := options()
-	n := &names{apps: make(map[string]*app)}
+	n := &fakeDNS{apps: make(map[string]*app)}
 	o.Sources = []Source{{Name: "names", Key: b.Name(), NewMember: n.enlist(b.Name())}}
 	p := New(o, nil)
 	b.Cleanup(p.releaseUpstreams)

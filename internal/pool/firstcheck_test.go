@@ -46,7 +46,7 @@ func TestFirstChecksEnd(t *testing.T) {
 // TestRemovedDuringACheck: the result of a check must not bring back an upstream that was
 // removed meanwhile (Envoy's RemoveHostInCallback).
 func TestRemovedDuringACheck(t *testing.T) {
-	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *names) {
+	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *fakeDNS) {
 		gone := n.apps["app2:80"]
 		gone.set(cause.ConnectionRefused)
 		time.Sleep(2 * interval)

@@ -58,7 +58,7 @@ func TestFreedRequestsAreUsed(t *testing.T) {
 				out := make([]*Request, 0, 20)
 				if held > 0 {
 					apps[0].set(cause.ConnectionRefused)
-					breakOff(p, 1, cause.ConnectionRefused)
+					failRequests(p, 1, cause.ConnectionRefused)
 					synctest.Wait()
 					time.AfterFunc(time.Second, func() { apps[0].set("") })
 				}

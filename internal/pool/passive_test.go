@@ -23,8 +23,8 @@ func serve(p *Pool, i, n, status int) {
 	}
 }
 
-// breakOff has n requests to the first member fail with c.
-func breakOff(p *Pool, n int, c cause.Cause) {
+// failRequests has n requests to the first member fail with c.
+func failRequests(p *Pool, n int, c cause.Cause) {
 	m := p.view.Load().members[0]
 	for range n {
 		r := &Request{Watched: true}
@@ -52,9 +52,9 @@ func TestEjection(t *testing.T) {
 		{"any of the class", func(p *Pool) { serve(p, 0, 3, 503); serve(p, 0, 2, 502) }, "ehh"},
 		{"a success in between", func(p *Pool) { serve(p, 0, 4, 500); serve(p, 0, 1, 200); serve(p, 0, 4, 500) }, "hhh"},
 		{"404s are answers", func(p *Pool) { serve(p, 0, 50, 404) }, "hhh"},
-		{"five broken connections", func(p *Pool) { breakOff(p, 5, cause.ConnectionTerminated) }, "ehh"},
-		{"never sent is no failure", func(p *Pool) { breakOff(p, 50, cause.ConnectionRefused) }, "hhh"},
-		{"a client that leaves is no failure", func(p *Pool) { breakOff(p, 50, cause.ClientGone) }, "hhh"},
+		{"five broken connections", func(p *Pool) { failRequests(p, 5, cause.ConnectionTerminated) }, "ehh"},
+		{"never sent is no failure", func(p *Pool) { failRequests(p, 50, cause.ConnectionRefused) }, "hhh"},
+		{"a client that leaves is no failure", func(p *Pool) { failRequests(p, 50, cause.ClientGone) }, "hhh"},
 		{"half of the pool at most, at least one", func(p *Pool) { serve(p, 0, 5, 500); serve(p, 1, 50, 500) }, "ehh"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -152,9 +152,9 @@ func TestEjectedServeWhenNothingElseIsLeft(t *testing.T) {
 	})
 }
 
-// fade has n requests to the first member fail so that it is unknown whether it received
+// failUnknown has n requests to the first member fail so that it is unknown whether it received
 // them. Unwatched ones belong to a proxy outside of no_healthy_upstream.
-func fade(p *Pool, n int, watched bool) {
+func failUnknown(p *Pool, n int, watched bool) {
 	m := p.view.Load().members[0]
 	for range n {
 		r := &Request{Watched: watched}
@@ -177,14 +177,14 @@ func TestRestartEjectsNobody(t *testing.T) {
 	bubble(t, 3, o, func(t *testing.T, p *Pool, apps []*app) {
 		for range 3 {
 			apps[0].set(cause.ConnectionRefused)
-			fade(p, 20, true)
+			failUnknown(p, 20, true)
 			time.Sleep(2 * minCheckGap) // for its check
 			if got := states(p); got != "uhh" {
 				t.Fatalf("got %s, want it out for its check", got)
 			}
 			apps[0].set("")
 			time.Sleep(2 * interval)
-			fade(p, 1, true) // one more must not eject
+			failUnknown(p, 1, true) // one more must not eject
 			time.Sleep(interval)
 			if got := states(p); got != "hhh" || ejected.Load() {
 				t.Fatalf("got %s, ejected %v", got, ejected.Load())
@@ -198,10 +198,10 @@ func TestRestartEjectsNobody(t *testing.T) {
 func TestUnconfirmedFailuresCountAfterAPass(t *testing.T) {
 	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
 		for range 5 {
-			fade(p, 1, true)
+			failUnknown(p, 1, true)
 			time.Sleep(time.Second) // its check passes
 		}
-		fade(p, 1, true)
+		failUnknown(p, 1, true)
 		if got := states(p); got != "ehh" {
 			t.Errorf("got %s", got)
 		}
@@ -214,13 +214,13 @@ func TestUnconfirmedFailuresCountAfterAPass(t *testing.T) {
 func TestUnwatchedRequestsEjectNobody(t *testing.T) {
 	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
 		for range 20 {
-			fade(p, 1, false)
+			failUnknown(p, 1, false)
 			time.Sleep(time.Minute)
 			if got := states(p); got != "hhh" {
 				t.Fatalf("got %s: %+v", got, p.Status().Upstreams[0])
 			}
 		}
-		fade(p, 1, false)
+		failUnknown(p, 1, false)
 		time.Sleep(time.Second) // its check passes
 		count := make(map[string]int)
 		for range 90 {
@@ -242,7 +242,7 @@ func TestUnwatchedRequestsEjectNobody(t *testing.T) {
 // TestSuccessClearsUnconfirmedFailures: they do not count together with later ones.
 func TestSuccessClearsUnconfirmedFailures(t *testing.T) {
 	bubble(t, 3, options(), func(t *testing.T, p *Pool, _ []*app) {
-		fade(p, 4, true)
+		failUnknown(p, 4, true)
 		serve(p, 0, 1, 200)
 		time.Sleep(time.Second) // its check passes
 		serve(p, 0, 1, 500)

@@ -15,7 +15,7 @@ import (
 func TestFirstComeFirstServed(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
-		breakOff(p, 1, cause.ConnectionRefused)
+		failRequests(p, 1, cause.ConnectionRefused)
 		time.Sleep(time.Second)
 		var mu sync.Mutex
 		var order []int
@@ -52,7 +52,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 func TestReleaseWindow(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
-		breakOff(p, 1, cause.ConnectionRefused)
+		failRequests(p, 1, cause.ConnectionRefused)
 		time.Sleep(time.Second)
 		const held, takes = 90, 10 * time.Millisecond
 		most, last := int64(0), time.Time{}
@@ -95,7 +95,7 @@ func TestReleaseWindow(t *testing.T) {
 func TestFailsAgainWhileReleasing(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
-		breakOff(p, 1, cause.ConnectionRefused)
+		failRequests(p, 1, cause.ConnectionRefused)
 		time.Sleep(100 * time.Millisecond)
 		begun := time.Now()
 		var wg sync.WaitGroup
@@ -186,7 +186,7 @@ func TestBackups(t *testing.T) {
 func TestLeavingPassesTheTurn(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
-		breakOff(p, 1, cause.ConnectionRefused)
+		failRequests(p, 1, cause.ConnectionRefused)
 		time.Sleep(time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 10 { // the first ones leave
@@ -217,7 +217,7 @@ func TestLeavingPassesTheTurn(t *testing.T) {
 func TestLeavingMakesRoom(t *testing.T) {
 	bubble(t, 1, options(), func(t *testing.T, p *Pool, apps []*app) {
 		apps[0].set(cause.ConnectionRefused)
-		breakOff(p, 1, cause.ConnectionRefused)
+		failRequests(p, 1, cause.ConnectionRefused)
 		const held, stays = 3 * firstReleaseWindow, 100 * time.Millisecond
 		time.Sleep(500 * time.Millisecond)
 		went := make(chan time.Time, held)
@@ -285,7 +285,7 @@ func TestReleaseWindowForEachUpstream(t *testing.T) {
 		for _, a := range apps {
 			a.set(cause.ConnectionRefused)
 		}
-		breakOff(p, 1, cause.ConnectionRefused)
+		failRequests(p, 1, cause.ConnectionRefused)
 		p.view.Load().members[1].markSuspect()
 		time.Sleep(100 * time.Millisecond)
 		for range held {

@@ -177,7 +177,7 @@ func TestStopTwice(t *testing.T) {
 		p.Start(b)
 		synctest.Wait()
 		apps[0].set(cause.ConnectionRefused)
-		breakOff(p, 1, cause.ConnectionRefused)
+		failRequests(p, 1, cause.ConnectionRefused)
 		time.Sleep(100 * time.Millisecond)
 		go pick(p, new(Request))
 		synctest.Wait()

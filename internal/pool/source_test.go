@@ -14,8 +14,8 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 )
 
-// names is a fake DNS server: what it lists, and how it fails.
-type names struct {
+// fakeDNS is a fake DNS server: what it lists, and how it fails.
+type fakeDNS struct {
 	mu     sync.Mutex
 	list   []string
 	err    error
@@ -26,13 +26,13 @@ type names struct {
 	told   []string
 }
 
-func (n *names) set(change func()) {
+func (n *fakeDNS) set(change func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	change()
 }
 
-func (n *names) read(ctx context.Context) ([]Listing, error) {
+func (n *fakeDNS) read(ctx context.Context) ([]Listing, error) {
 	n.mu.Lock()
 	n.reads++
 	list, err, panics, hangs := slices.Clone(n.list), n.err, n.panics, n.hangs
@@ -51,7 +51,7 @@ func (n *names) read(ctx context.Context) ([]Listing, error) {
 	return out, err
 }
 
-func (n *names) enlist(run string) func(Listing) (Member, error) {
+func (n *fakeDNS) enlist(run string) func(Listing) (Member, error) {
 	return func(l Listing) (Member, error) {
 		if !strings.HasPrefix(l.Address, "app") {
 			return Member{}, fmt.Errorf("%q is nonsense", l.Address)
@@ -71,10 +71,10 @@ const (
 )
 
 // listed runs test with a pool whose upstreams a fake DNS server lists.
-func listed(t *testing.T, list []string, test func(t *testing.T, p *Pool, n *names)) {
+func listed(t *testing.T, list []string, test func(t *testing.T, p *Pool, n *fakeDNS)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := &names{list: list, apps: make(map[string]*app)}
+		n := &fakeDNS{list: list, apps: make(map[string]*app)}
 		p := New(n.options(), nil)
 		start(t, p)
 		synctest.Wait()
@@ -82,7 +82,7 @@ func listed(t *testing.T, list []string, test func(t *testing.T, p *Pool, n *nam
 	})
 }
 
-func (n *names) options() Options {
+func (n *fakeDNS) options() Options {
 	run := fmt.Sprint(keys.Add(1))
 	o := options()
 	o.Refresh, o.Grace = refresh, grace
@@ -108,7 +108,7 @@ func want(t *testing.T, p *Pool, addrs string) {
 }
 
 func TestSourceIsFollowed(t *testing.T) {
-	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *names) {
+	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *fakeDNS) {
 		want(t, p, "app1 app2")
 		if s := states(p); s != "hh" {
 			t.Errorf("states %s", s)
@@ -128,7 +128,7 @@ func TestSourceIsFollowed(t *testing.T) {
 }
 
 func TestNewcomerIsCheckedBeforeItsFirstRequest(t *testing.T) {
-	listed(t, []string{"app1:80"}, func(t *testing.T, p *Pool, n *names) {
+	listed(t, []string{"app1:80"}, func(t *testing.T, p *Pool, n *fakeDNS) {
 		dead := new(app)
 		dead.set(cause.ConnectionRefused)
 		dead.takes = time.Second
@@ -145,7 +145,7 @@ func TestNewcomerIsCheckedBeforeItsFirstRequest(t *testing.T) {
 }
 
 func TestVanishedAndFailedIsGoneAtOnce(t *testing.T) {
-	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *names) {
+	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *fakeDNS) {
 		n.set(func() { n.list = []string{"app1:80"} })
 		time.Sleep(2 * refresh)
 		want(t, p, "app1 app2")
@@ -156,14 +156,14 @@ func TestVanishedAndFailedIsGoneAtOnce(t *testing.T) {
 }
 
 func TestLastGoodListSurvives(t *testing.T) {
-	for name, spoil := range map[string]func(n *names){
-		"error":    func(n *names) { n.err = errors.New("no such host") },
-		"panic":    func(n *names) { n.panics = true },
-		"hang":     func(n *names) { n.hangs = true },
-		"nonsense": func(n *names) { n.list = []string{"???"} },
+	for name, spoil := range map[string]func(n *fakeDNS){
+		"error":    func(n *fakeDNS) { n.err = errors.New("no such host") },
+		"panic":    func(n *fakeDNS) { n.panics = true },
+		"hang":     func(n *fakeDNS) { n.hangs = true },
+		"nonsense": func(n *fakeDNS) { n.list = []string{"???"} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			listed(t, []string{"app1:80"}, func(t *testing.T, p *Pool, n *names) {
+			listed(t, []string{"app1:80"}, func(t *testing.T, p *Pool, n *fakeDNS) {
 				n.set(func() { spoil(n) })
 				time.Sleep(10 * grace)
 				want(t, p, "app1")
@@ -189,7 +189,7 @@ func TestLastGoodListSurvives(t *testing.T) {
 
 func TestFirstListIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &names{err: errors.New("not yet"), list: []string{"app1:80"}, apps: make(map[string]*app)}
+		n := &fakeDNS{err: errors.New("not yet"), list: []string{"app1:80"}, apps: make(map[string]*app)}
 		p := New(n.options(), nil)
 		start(t, p)
 		time.AfterFunc(2*time.Second, func() { n.set(func() { n.err = nil }) })
@@ -201,7 +201,7 @@ func TestFirstListIsWaitedFor(t *testing.T) {
 }
 
 func TestListOutlivesAReload(t *testing.T) {
-	listed(t, []string{"app1:80"}, func(t *testing.T, p *Pool, n *names) {
+	listed(t, []string{"app1:80"}, func(t *testing.T, p *Pool, n *fakeDNS) {
 		n.set(func() { n.err = errors.New("down") })
 		next := New(p.Options, nil)
 		want(t, next, "app1")
@@ -214,7 +214,7 @@ func TestListOutlivesAReload(t *testing.T) {
 
 func TestFixedAndListedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &names{list: []string{"app2:80", "app1:80", "app2:80"}, apps: make(map[string]*app)}
+		n := &fakeDNS{list: []string{"app2:80", "app1:80", "app2:80"}, apps: make(map[string]*app)}
 		o := n.options()
 		fixed, _ := o.Sources[0].NewMember(Listing{Address: "app1:80"})
 		fixed.Weight = 3
@@ -233,7 +233,7 @@ func TestFixedAndListedTogether(t *testing.T) {
 func TestFlapping(t *testing.T) {
 	const size = 1000
 	synctest.Test(t, func(t *testing.T) {
-		n := &names{apps: make(map[string]*app)}
+		n := &fakeDNS{apps: make(map[string]*app)}
 		for i := range size {
 			n.list = append(n.list, fmt.Sprintf("app%d:80", i))
 		}
@@ -273,7 +273,7 @@ func TestFlapping(t *testing.T) {
 // TestOutageBeginsWhenTheLastIsGone: an outage begins when the pool goes down, not when one
 // of its upstreams did: requests are held from then on.
 func TestOutageBeginsWhenTheLastIsGone(t *testing.T) {
-	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *names) {
+	listed(t, []string{"app1:80", "app2:80"}, func(t *testing.T, p *Pool, n *fakeDNS) {
 		n.apps["app1:80"].set(cause.ConnectionRefused)
 		time.Sleep(time.Hour)
 		n.set(func() { n.list = []string{"app1:80"} })
@@ -309,7 +309,7 @@ func TestInvalidListingsAreSummarized(t *testing.T) {
 
 // TestSameFailureIsReportedOnce: error texts may contain ports, which differ each time.
 func TestSameFailureIsReportedOnce(t *testing.T) {
-	listed(t, []string{"app1:80"}, func(t *testing.T, _ *Pool, n *names) {
+	listed(t, []string{"app1:80"}, func(t *testing.T, _ *Pool, n *fakeDNS) {
 		for port := range 30 {
 			n.set(func() { n.err = fmt.Errorf("read udp 127.0.0.1:%d->127.0.0.53:53: i/o timeout", 40_000+port) })
 			time.Sleep(sourceRetry)
@@ -328,7 +328,7 @@ func TestSameFailureIsReportedOnce(t *testing.T) {
 // counts as working.
 func TestPartlyValidListIsUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &names{list: []string{"app1:80", "nonsense"}, apps: make(map[string]*app)}
+		n := &fakeDNS{list: []string{"app1:80", "nonsense"}, apps: make(map[string]*app)}
 		o := n.options()
 		var refused []string
 		o.OnRefused = func(source string, err error) { refused = append(refused, fmt.Sprint(source, ": ", err)) }

@@ -9,14 +9,14 @@ import (
 	"github.com/healthpool/caddy-healthpool/internal/outage"
 )
 
-// asking has the times at which waiting pages poll next, earliest first.
-type asking []time.Time
+// pollTimes has the times at which waiting pages poll next, earliest first.
+type pollTimes []time.Time
 
-func (a asking) Len() int           { return len(a) }
-func (a asking) Less(i, j int) bool { return a[i].Before(a[j]) }
-func (a asking) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *asking) Push(t any)        { *a = append(*a, t.(time.Time)) }
-func (a *asking) Pop() any {
+func (a pollTimes) Len() int           { return len(a) }
+func (a pollTimes) Less(i, j int) bool { return a[i].Before(a[j]) }
+func (a pollTimes) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *pollTimes) Push(t any)        { *a = append(*a, t.(time.Time)) }
+func (a *pollTimes) Pop() any {
 	last := (*a)[len(*a)-1]
 	*a = (*a)[:len(*a)-1]
 	return last
@@ -30,7 +30,7 @@ func TestVisitorsReturnAtPace(t *testing.T) {
 	began := time.Unix(1_000_000, 0)
 	up := began.Add(time.Minute)
 	var v visitors
-	var pages asking
+	var pages pollTimes
 	for i := range crowd { // they arrive all through the outage
 		heap.Push(&pages, began.Add(time.Duration(i)*time.Minute/crowd))
 	}

@@ -50,8 +50,8 @@ type HTTP struct {
 	FollowRedirects bool
 	// Timeout bounds the whole check. Default: only the context does.
 	Timeout time.Duration
-	// Transport sends the request, and must stop when its context ends. Default:
-	// [http.DefaultTransport].
+	// Transport sends the request, and must stop when its context ends.
+	// Default: [http.DefaultTransport].
 	Transport http.RoundTripper
 }
 
