@@ -158,7 +158,7 @@ func TestOrdersOfOtherSites(t *testing.T) {
 		}
 	}
 	if states, pool := s.statesOfShop(); pool != "up" || states[a.addr] != "healthy" {
-		t.Errorf("an order was heeded: %v %s", states, pool)
+		t.Errorf("an order took effect: %v %s", states, pool)
 	}
 }
 

@@ -32,7 +32,7 @@ func FuzzReplica(f *testing.F) {
 		}
 		if closed != nil {
 			if len(text) > MaxSize || len(closed.Message) > MaxMessage {
-				t.Errorf("%d bytes are heeded, a message of %d", len(text), len(closed.Message))
+				t.Errorf("%d bytes take effect, with a message of %d", len(text), len(closed.Message))
 			}
 			closed.Admits(netip.MustParseAddr("10.0.0.1"))
 		}
@@ -41,16 +41,16 @@ func FuzzReplica(f *testing.F) {
 }
 
 // checkOrders checks that orders take effect, and can be removed.
-func (b *Replica) checkOrders(t *testing.T, m *memoryStorage, pool, upstream string) {
+func (r *Replica) checkOrders(t *testing.T, m *memoryStorage, pool, upstream string) {
 	t.Helper()
-	b.Put(Intent{Pool: pool, Since: time.Unix(1, 0), Maintenance: Maintenance{Message: "now"}})
-	_ = b.Sync(t.Context(), m)
-	if _, now := b.Of(pool); now == nil || now.Message != "now" {
-		t.Errorf("an order is not heeded: %v", now)
+	r.Put(Intent{Pool: pool, Since: time.Unix(1, 0), Maintenance: Maintenance{Message: "now"}})
+	_ = r.Sync(t.Context(), m)
+	if _, now := r.Of(pool); now == nil || now.Message != "now" {
+		t.Errorf("an order has no effect: %v", now)
 	}
-	b.Remove(pool, "")
-	b.Remove(pool, upstream)
-	b.sync(t, m)
+	r.Remove(pool, "")
+	r.Remove(pool, upstream)
+	r.sync(t, m)
 	if len(m.files) != 0 {
 		t.Errorf("an order cannot be taken back: %v", m.files)
 	}

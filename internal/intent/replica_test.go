@@ -91,7 +91,7 @@ func TestCorruptEntriesAreIgnored(t *testing.T) {
 	m.files[keyOf("shop", "a:1")] = `{"pool":"sho`
 	b.sync(t, m)
 	if b.wants("shop") != "a:1 c:1" || len(b.Corrupt()) != 2 {
-		t.Errorf("wants %q, spoilt: %v", b.wants("shop"), b.Corrupt())
+		t.Errorf("wants %q, corrupt: %v", b.wants("shop"), b.Corrupt())
 	}
 }
 

@@ -132,16 +132,16 @@ func (m *memoryStorage) timesAsked() int {
 }
 
 // sync syncs a replica with a storage, or fails the test.
-func (b *Replica) sync(t *testing.T, m *memoryStorage) {
+func (r *Replica) sync(t *testing.T, m *memoryStorage) {
 	t.Helper()
-	if err := b.Sync(t.Context(), m); err != nil {
+	if err := r.Sync(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // wants describes what is wanted of a pool.
-func (b *Replica) wants(pool string) string {
-	drained, m := b.Of(pool)
+func (r *Replica) wants(pool string) string {
+	drained, m := r.Of(pool)
 	s := strings.Join(slices.Sorted(maps.Keys(drained)), " ")
 	if m != nil {
 		s += " closed: " + m.Message

@@ -82,7 +82,7 @@ type slowStorage struct{ *memoryStorage }
 
 func (s slowStorage) Store(ctx context.Context, key string, value []byte) error {
 	time.Sleep(time.Second)
-	return s.memory.Store(ctx, key, value)
+	return s.memoryStorage.Store(ctx, key, value)
 }
 
 // TestFlushDuringOtherSyncs: however many syncs end that began before the order, only the

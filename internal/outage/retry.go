@@ -11,12 +11,13 @@ import (
 // second in total.
 func PollAfter(age time.Duration, waiting int) int {
 	const (
-		fraction, soon   = 4, 5 * time.Second
-		patience, seldom = 120, 30 * time.Second
-		perSecond        = 500
+		// A quarter of the age up to 5 s, from 10 min on a 120th of it up to 30 s.
+		firstPart, firstMost = 4, 5 * time.Second
+		laterPart, most      = 120, 30 * time.Second
+		perSecond            = 500
 	)
-	after := max(min(age/fraction, soon), age/patience, time.Duration(waiting)*time.Second/perSecond)
-	return Seconds(min(after, seldom))
+	after := max(min(age/firstPart, firstMost), age/laterPart, time.Duration(waiting)*time.Second/perSecond)
+	return Seconds(min(after, most))
 }
 
 // longest is the longest that clients are told to wait, unless the end is known.

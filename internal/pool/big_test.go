@@ -47,7 +47,7 @@ func BenchmarkOutage(b *testing.B) {
 func BenchmarkSource(b *testing.B) {
 	o := options()
 	n := &fakeDNS{apps: make(map[string]*app)}
-	o.Sources = []Source{{Name: "names", Key: b.Name(), NewMember: n.enlist(b.Name())}}
+	o.Sources = []Source{{Name: "names", Key: b.Name(), NewMember: n.newMember(b.Name())}}
 	p := New(o, nil)
 	b.Cleanup(p.releaseUpstreams)
 	list := make([]Listing, big)

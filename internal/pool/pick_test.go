@@ -229,7 +229,7 @@ func TestSuspectIsAvoidedUntilItsVerdict(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		if u := byAddress(p, bad); u.suspect() {
-			t.Error("the verdict did not clear the suspicion")
+			t.Error("the check did not clear the suspicion")
 		}
 	})
 }

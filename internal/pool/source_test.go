@@ -51,7 +51,7 @@ func (n *fakeDNS) read(ctx context.Context) ([]Listing, error) {
 	return out, err
 }
 
-func (n *fakeDNS) enlist(run string) func(Listing) (Member, error) {
+func (n *fakeDNS) newMember(run string) func(Listing) (Member, error) {
 	return func(l Listing) (Member, error) {
 		if !strings.HasPrefix(l.Address, "app") {
 			return Member{}, fmt.Errorf("%q is nonsense", l.Address)
@@ -86,7 +86,7 @@ func (n *fakeDNS) options() Options {
 	run := fmt.Sprint(keys.Add(1))
 	o := options()
 	o.Refresh, o.Grace = refresh, grace
-	o.Sources = []Source{{Name: "names", Key: run, Read: n.read, NewMember: n.enlist(run)}}
+	o.Sources = []Source{{Name: "names", Key: run, Read: n.read, NewMember: n.newMember(run)}}
 	o.OnSource = func(source string, err error) {
 		n.set(func() { n.told = append(n.told, fmt.Sprint(source, ": ", err)) })
 	}
@@ -156,7 +156,7 @@ func TestVanishedAndFailedIsGoneAtOnce(t *testing.T) {
 }
 
 func TestLastGoodListSurvives(t *testing.T) {
-	for name, spoil := range map[string]func(n *fakeDNS){
+	for name, breakSource := range map[string]func(n *fakeDNS){
 		"error":    func(n *fakeDNS) { n.err = errors.New("no such host") },
 		"panic":    func(n *fakeDNS) { n.panics = true },
 		"hang":     func(n *fakeDNS) { n.hangs = true },
@@ -164,7 +164,7 @@ func TestLastGoodListSurvives(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			listed(t, []string{"app1:80"}, func(t *testing.T, p *Pool, n *fakeDNS) {
-				n.set(func() { spoil(n) })
+				n.set(func() { breakSource(n) })
 				time.Sleep(10 * grace)
 				want(t, p, "app1")
 				if got := pick(p, new(Request)); got != "app1:80" {
