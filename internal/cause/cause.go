@@ -54,8 +54,8 @@ const (
 type Fate string
 
 const (
-	// NotSent: nothing reached an upstream; it is safe to send it again.
+	// NotSent means that nothing reached an upstream, so it is safe to send it again.
 	NotSent Fate = "not_sent"
-	// Unknown: it may have been processed; the client should check first.
+	// Unknown means that it may have been processed; the client should check first.
 	Unknown Fate = "unknown"
 )

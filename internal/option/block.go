@@ -78,7 +78,7 @@ func Flag(_ *caddyfile.Dispenser, to *bool) error {
 	return nil
 }
 
-// Number parses a number of at least least and at most most; most 0 means unlimited.
+// Number parses a number with a minimum of least and a maximum of most, 0 for none.
 func Number(d *caddyfile.Dispenser, to *int, least, most int) error {
 	name, value := d.Val(), ""
 	if err := Word(d, &value); err != nil {

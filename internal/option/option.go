@@ -28,7 +28,7 @@ func ZeroOrMore[D ~int64](name string, d *D) error {
 	return fmt.Errorf("%s: must not be negative, got %v; 0 or off switches it off", name, time.Duration(*d))
 }
 
-// AtLeast requires a number of at least least.
+// AtLeast requires a number that is not below least.
 func AtLeast(name string, n, least int) error {
 	if n >= least {
 		return nil
