@@ -40,8 +40,7 @@ func (i *intercept) wants(status int) bool {
 	return i != nil && (slices.Contains(i.statuses, status) || slices.Contains(i.statuses, status/100))
 }
 
-// begin keeps the response from the client. Its body may arrive for a while, but not
-// forever.
+// begin keeps the response from the client. Reading its body ends after a second.
 func (i *intercept) begin(status int) {
 	const bodyTimeout = time.Second
 	i.status = status

@@ -47,7 +47,7 @@ func Of(err error) (f Failure, ok bool) {
 		return f, true
 	}
 	switch f.Status {
-	case http.StatusServiceUnavailable: // "no upstreams available" alone has it
+	case http.StatusServiceUnavailable: // only core's "no upstreams available" has it
 		f.Cause = cause.DestinationUnavailable
 	case http.StatusBadGateway, http.StatusGatewayTimeout, StatusClientGone:
 		f.Cause = cause.Of(f.Error.Err)

@@ -290,11 +290,11 @@ func TestStates(t *testing.T) {
 
 func TestTransitionsAreReportedOnce(t *testing.T) {
 	var mu sync.Mutex
-	var told []string
+	var reported []string
 	tell := func(what string) {
 		mu.Lock()
 		defer mu.Unlock()
-		told = append(told, what)
+		reported = append(reported, what)
 	}
 	o := options()
 	o.OnTransition = func(t Transition) { tell(t.Upstream + " " + t.To.String()) }
@@ -309,7 +309,7 @@ func TestTransitionsAreReportedOnce(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		want := "[app1:80 healthy up app1:80 unhealthy down app1:80 healthy up]"
-		if got := fmt.Sprint(told); got != want {
+		if got := fmt.Sprint(reported); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	})

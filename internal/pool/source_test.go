@@ -16,14 +16,14 @@ import (
 
 // fakeDNS is a fake DNS server: what it lists, and how it fails.
 type fakeDNS struct {
-	mu     sync.Mutex
-	list   []string
-	err    error
-	panics bool
-	hangs  bool
-	reads  int
-	apps   map[string]*app
-	told   []string
+	mu       sync.Mutex
+	list     []string
+	err      error
+	panics   bool
+	hangs    bool
+	reads    int
+	apps     map[string]*app
+	reported []string
 }
 
 func (n *fakeDNS) set(change func()) {
@@ -88,7 +88,7 @@ func (n *fakeDNS) options() Options {
 	o.Refresh, o.Grace = refresh, grace
 	o.Sources = []Source{{Name: "names", Key: run, Read: n.read, NewMember: n.newMember(run)}}
 	o.OnSource = func(source string, err error) {
-		n.set(func() { n.told = append(n.told, fmt.Sprint(source, ": ", err)) })
+		n.set(func() { n.reported = append(n.reported, fmt.Sprint(source, ": ", err)) })
 	}
 	return o
 }
@@ -171,10 +171,10 @@ func TestLastGoodListSurvives(t *testing.T) {
 					t.Errorf("picked %q", got)
 				}
 				n.mu.Lock()
-				told := len(n.told)
+				reports := len(n.reported)
 				n.mu.Unlock()
-				if told != 1 {
-					t.Errorf("told %d times, want once: %q", told, n.told)
+				if reports != 1 {
+					t.Errorf("reported %d times, want once: %q", reports, n.reported)
 				}
 				n.set(func() { n.list, n.err, n.panics, n.hangs = []string{"app2:80"}, nil, false, false })
 				if name == "hang" {
@@ -318,8 +318,8 @@ func TestSameFailureIsReportedOnce(t *testing.T) {
 		time.Sleep(2 * refresh)
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if len(n.told) != 2 || n.told[1] != "names: <nil>" {
-			t.Errorf("told: %q", n.told)
+		if len(n.reported) != 2 || n.reported[1] != "names: <nil>" {
+			t.Errorf("reported: %q", n.reported)
 		}
 	})
 }
@@ -337,8 +337,8 @@ func TestPartlyValidListIsUsed(t *testing.T) {
 		time.Sleep(10 * refresh)
 		synctest.Wait()
 		want(t, p, "app1")
-		if len(n.told) != 0 || len(refused) != 1 || refused[0] != `names: "nonsense" is nonsense` {
-			t.Errorf("told %q, refused %q", n.told, refused)
+		if len(n.reported) != 0 || len(refused) != 1 || refused[0] != `names: "nonsense" is nonsense` {
+			t.Errorf("reported %q, refused %q", n.reported, refused)
 		}
 		if n.reads > 13 {
 			t.Errorf("read %d times in ten intervals", n.reads)
