@@ -303,7 +303,7 @@ func TestReleaseWindowForEachUpstream(t *testing.T) {
 		}
 		for _, a := range apps {
 			a.set("")
-			time.Sleep(2 * urgentInterval)
+			time.Sleep(4 * urgentInterval) // for two checks that pass
 			synctest.Wait()
 		}
 		for _, m := range p.view.Load().members {
