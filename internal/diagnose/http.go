@@ -140,12 +140,13 @@ func (v *visit) http2OnlyProblem() *verdict {
 	return p
 }
 
-// protocolAdvice says how to have the proxy speak another protocol. A socket has no scheme.
+// protocolAdvice says how to have the proxy speak another protocol. A socket has no scheme,
+// and healthpool takes none.
 func (v *visit) protocolAdvice(scheme, option string) string {
 	if v.target.network == networkUnix {
-		return fmt.Sprintf("Write transport http { %s } in reverse_proxy.", option)
+		return fmt.Sprintf("Write transport http { %s }.", option)
 	}
-	return fmt.Sprintf("Write %s://%s in reverse_proxy, or %s in its transport http.", scheme, v.target.name(), option)
+	return fmt.Sprintf("Write transport http { %s }; in reverse_proxy, %s://%s does the same.", option, scheme, v.target.name())
 }
 
 // noAnswerProblem is the verdict when there is no answer that could be understood. What
@@ -185,7 +186,7 @@ func (v *visit) protocolProblem(said []byte, err error) *verdict {
 		return v.http2OnlyProblem()
 	case isHTTP(said) && h2c:
 		p := problem(cause.HTTPProtocolError, fmt.Sprintf("%s speaks HTTP/1 only, not h2c.", at))
-		p.advice = fmt.Sprintf("Write http://%s, and no h2c in versions of its transport.", at)
+		p.advice = fmt.Sprintf("Leave h2c out of versions in the transport; in reverse_proxy, write http://%s instead of h2c://.", at)
 		return p
 	case isHTTP(said), isSettings(said):
 		return problem(cause.Of(err), fmt.Sprintf("%s began to answer, but not to the end: %s.", at, printable(brief(err))))

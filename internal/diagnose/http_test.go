@@ -53,7 +53,7 @@ func TestOtherProtocols(t *testing.T) {
 	secure := func(at, name string) visited {
 		return visited{
 			name: name, at: at, cause: cause.HTTPProtocolError, finding: "AT wants TLS, but was spoken to in plain HTTP.",
-			advice: "Write https://AT in reverse_proxy, or tls in its transport http.",
+			advice: "Write transport http { tls }; in reverse_proxy, https://AT does the same.",
 		}
 	}
 	socket := filepath.Join(t.TempDir(), "app.sock")
@@ -67,7 +67,7 @@ func TestOtherProtocols(t *testing.T) {
 		{
 			name: "TLS on a socket", at: socket, address: "unix/AT", cause: cause.HTTPProtocolError,
 			finding: socket + " wants TLS, but was spoken to in plain HTTP.",
-			advice:  "Write transport http { tls } in reverse_proxy.",
+			advice:  "Write transport http { tls }.",
 		},
 		{
 			name: "SSH", at: badserver.Listen(t, badserver.SpeakFirst("SSH-2.0-OpenSSH_9.6\r\n")), cause: cause.HTTPProtocolError,
@@ -100,15 +100,15 @@ func TestHTTP2(t *testing.T) {
 	checkAll(t, []visited{
 		{
 			name: "h2c only", at: h2cApp(t), cause: cause.HTTPProtocolError, finding: "AT speaks HTTP/2 only (h2c).",
-			advice: "Write h2c://AT in reverse_proxy, or versions h2c 2 in its transport http.",
+			advice: "Write transport http { versions h2c 2 }; in reverse_proxy, h2c://AT does the same.",
 		},
 		{
 			name: "h2c only, and says so", at: badserver.Listen(t, badserver.SpeakFirst("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80")), cause: cause.HTTPProtocolError,
-			finding: "AT speaks HTTP/2 only (h2c).", advice: "Write h2c://AT in reverse_proxy, or versions h2c 2 in its transport http.",
+			finding: "AT speaks HTTP/2 only (h2c).", advice: "Write transport http { versions h2c 2 }; in reverse_proxy, h2c://AT does the same.",
 		},
 		{
 			name: "no h2c", at: badserver.Listen(t, badserver.Answer("HTTP/1.1 400 Bad Request\r\n\r\n")), address: "h2c://AT", cause: cause.HTTPProtocolError,
-			finding: "AT speaks HTTP/1 only, not h2c.", advice: "Write http://AT, and no h2c in versions of its transport.",
+			finding: "AT speaks HTTP/1 only, not h2c.", advice: "Leave h2c out of versions in the transport; in reverse_proxy, write http://AT instead of h2c://.",
 		},
 	})
 }

@@ -36,7 +36,7 @@ type target struct {
 	written string
 }
 
-// String is the address as it was written, without its password.
+// String is the address as it was written, without its password, and with its port.
 func (t target) String() string { return t.written }
 
 // address is what to dial, with an IP address in place of the name.
@@ -101,6 +101,10 @@ func parseSocket(path string, h2c bool, written string) (target, *verdict) {
 }
 
 func parseHostPort(network, s, written string) (target, *verdict) {
+	if bare := withoutPort(s); bare != "" {
+		const usual = ":80" // as in a config
+		s, written = bare+usual, strings.TrimSuffix(written, s)+bare+usual
+	}
 	host, port, problem := splitHostPort(s)
 	if problem != nil {
 		return target{}, problem
@@ -108,6 +112,24 @@ func parseHostPort(network, s, written string) (target, *verdict) {
 	t := target{network: network, scheme: schemeHTTP, host: host, port: port, written: printable(written)}
 	t.url = &url.URL{Scheme: schemeHTTP, Host: t.at(host), Path: "/"}
 	return t, nil
+}
+
+// withoutPort returns a host that has no port, with brackets if it is an IPv6 address;
+// and "" for anything else.
+func withoutPort(s string) string {
+	if _, err := strconv.ParseUint(s, 10, 64); err == nil { // a port without a host
+		return ""
+	}
+	if host, ok := strings.CutPrefix(s, "["); ok {
+		if host, ok = strings.CutSuffix(host, "]"); !ok || !strings.Contains(host, ":") || !validHost(host) {
+			return ""
+		}
+		return s
+	}
+	if strings.Contains(s, ":") || !validHost(s) {
+		return ""
+	}
+	return s
 }
 
 func splitHostPort(s string) (string, uint16, *verdict) {
@@ -122,11 +144,8 @@ func splitHostPort(s string) (string, uint16, *verdict) {
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
-		if host = s; !validHost(strings.Trim(s, "[]")) {
-			host = "app"
-		}
-		return "", 0, addressProblem(fmt.Sprintf("%q has no port.", printable(s)),
-			fmt.Sprintf("Add the port that the app listens on, such as %s:8080.", host))
+		return "", 0, addressProblem(fmt.Sprintf("%q is not a host and a port.", printable(s)),
+			"Write a name or an IP address and a port, such as app:8080.")
 	}
 	if !validHost(host) || strings.HasPrefix(s, "[") != strings.Contains(host, ":") {
 		return "", 0, addressProblem(fmt.Sprintf("%q is not the name of a host.", printable(host)),

@@ -15,6 +15,10 @@ import (
 func TestParse(t *testing.T) {
 	for address, want := range map[string]target{
 		"app:8080":                        {network: "tcp", scheme: "http", host: "app", port: 8080},
+		"app":                             {network: "tcp", scheme: "http", host: "app", port: 80},
+		"tcp4/app":                        {network: "tcp4", scheme: "http", host: "app", port: 80},
+		"10.0.0.3":                        {network: "tcp", scheme: "http", host: "10.0.0.3", port: 80},
+		"[::1]":                           {network: "tcp", scheme: "http", host: "::1", port: 80},
 		"tcp4/app:8080":                   {network: "tcp4", scheme: "http", host: "app", port: 8080},
 		"[::1]:8080":                      {network: "tcp", scheme: "http", host: "::1", port: 8080},
 		"[fe80::1%eth0]:80":               {network: "tcp", scheme: "http", host: "fe80::1%eth0", port: 80},
@@ -46,12 +50,20 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestWithoutPort: the port that is assumed is shown.
+func TestWithoutPort(t *testing.T) {
+	for address, want := range map[string]string{"app": "app:80", "tcp/app": "tcp/app:80", "[::1]": "[::1]:80", "app:8080": "app:8080", "https://app": "https://app"} {
+		if got, problem := parse(address); problem != nil || got.String() != want {
+			t.Errorf("%s: got %s %+v, want %s", address, got, problem, want)
+		}
+	}
+}
+
 func TestParseMistakes(t *testing.T) {
 	for address, want := range map[string]string{
 		"":                     "The address is empty. Write a host and a port, such as app:8080.",
 		"8080":                 `"8080" is a port without a host. Write localhost:8080 for an app on this machine, else the name of its host.`,
 		":8080":                `":8080" is a port without a host. Write localhost:8080 for an app on this machine, else the name of its host.`,
-		"app":                  `"app" has no port. Add the port that the app listens on, such as app:8080.`,
 		"app:":                 `The port is missing behind the colon. Add the port that the app listens on.`,
 		"app:http":             `"http" is not a port. Write a number from 1 to 65535.`,
 		"app:0":                `"0" is not a port. Write a number from 1 to 65535.`,
@@ -59,7 +71,8 @@ func TestParseMistakes(t *testing.T) {
 		"app:8080-8090":        `"8080-8090" is a range of ports. Write one of them.`,
 		"::1":                  `"::1" looks like an IPv6 address without brackets. Write it with brackets and a port, such as [::1]:8080.`,
 		"::1:8080":             `"::1:8080" looks like an IPv6 address without brackets. Write it with brackets and a port, such as [::1]:8080.`,
-		"[::1]":                `"[::1]" has no port. Add the port that the app listens on, such as [::1]:8080.`,
+		"[::1":                 `"[::1" is not a host and a port. Write a name or an IP address and a port, such as app:8080.`,
+		"my app":               `"my app" is not a host and a port. Write a name or an IP address and a port, such as app:8080.`,
 		"[app]:80":             `"app" is not the name of a host. Write a name or an IP address and a port, such as app:8080.`,
 		"my app:80":            `"my app" is not the name of a host. Write a name or an IP address and a port, such as app:8080.`,
 		"app:8080/healthz":     `"app:8080/healthz" has a path but no scheme. Write http://app:8080/healthz, or https.`,

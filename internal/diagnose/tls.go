@@ -82,7 +82,7 @@ func (v *visit) tlsProblem(ctx context.Context, said []byte, err error) *verdict
 	isTLS := isTLSAlert(said) || isTLSHandshake(said)
 	if isHTTP(said) || !isTLS && v.answersPlain(ctx) {
 		p := problem(cause.TLSProtocolError, fmt.Sprintf("%s speaks plain HTTP, not TLS.", at))
-		p.advice = fmt.Sprintf("Write http://%s, and no tls in its transport; or is another port the one with TLS?", at)
+		p.advice = fmt.Sprintf("Leave tls out of the transport; in reverse_proxy, write http://%s instead of https://. Or is another port the one with TLS?", at)
 		return p
 	}
 	if len(said) > 0 && !isTLS {

@@ -115,7 +115,7 @@ func TestHandshakes(t *testing.T) {
 	config := a.config
 	plain := visited{
 		address: "https://AT", cause: cause.TLSProtocolError, finding: "AT speaks plain HTTP, not TLS.",
-		advice: "Write http://AT, and no tls in its transport; or is another port the one with TLS?",
+		advice: "Leave tls out of the transport; in reverse_proxy, write http://AT instead of https://. Or is another port the one with TLS?",
 	}
 	plainBy := func(name, at string) visited {
 		v := plain
