@@ -2,6 +2,10 @@ package healthpool
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -42,7 +46,7 @@ func parseShortForm(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		to     caddyfile.Unmarshaler
 	}{{parts.page, page}, {parts.source, source}, {parts.proxy, proxy}} {
 		if err := part.to.UnmarshalCaddyfile(caddyfile.NewDispenser(part.tokens)); err != nil {
-			return nil, err
+			return nil, withOptions(err)
 		}
 	}
 	if err := proxy.FinalizeUnmarshalCaddyfile(h); err != nil {
@@ -61,6 +65,15 @@ func parseShortForm(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		route.MatcherSetsRaw = []caddy.ModuleMap{matcher}
 	}
 	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}, nil
+}
+
+// withOptions adds to reverse_proxy's complaint about an unknown option which ones there are.
+func withOptions(err error) error {
+	if !strings.Contains(err.Error(), "unrecognized subdirective") {
+		return err
+	}
+	names := slices.Sorted(maps.Keys(sourceOptions))
+	return fmt.Errorf("%w; besides those of reverse_proxy there are page, %s", err, strings.Join(names, ", "))
 }
 
 // setLoadBalancing sets the policy and retries that suit the source, unless they are
@@ -109,6 +122,10 @@ func splitShortForm(d *caddyfile.Dispenser) (parts shortFormParts, err error) {
 			ours = append(ours, segment...)
 		case pageOptions[name] != nil:
 			return parts, d.Errf("%s: must be given inside of page { }", name)
+		case upstreamOptions[name] != nil:
+			return parts, d.Errf("%s: must be given inside of upstream <address> { }", name)
+		case name == "health_path":
+			return parts, d.Errf("%s: is an old name, write health_uri", name)
 		case appOptions[name] != nil:
 			return parts, d.Errf("%s: must be given in the global option healthpool", name)
 		default:

@@ -216,7 +216,7 @@ func TestSourceFails(t *testing.T) {
 		{"blocks", "it does not answer", func(*http.Request) ([]*reverseproxy.Upstream, error) { <-block; return nil, nil }},
 		{"lists nothing", "it lists no upstream", answers(nil, nil)},
 		{"lists nil", `source: must be an address such as app:8080 or unix//run/app.sock, got ""`, answers([]*reverseproxy.Upstream{nil}, nil)},
-		{"lists nonsense", `source: must have one port, not a range, got "app:1-9"`, answers([]*reverseproxy.Upstream{{Dial: "app:1-9"}}, nil)},
+		{"lists nonsense", `source: must have one port, not a range, got "app:1-9"; list each address`, answers([]*reverseproxy.Upstream{{Dial: "app:1-9"}}, nil)},
 	}
 	config, all := "", make([]*list, len(modes))
 	for i, m := range modes {

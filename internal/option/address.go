@@ -16,8 +16,8 @@ func Address(name, address string) (caddy.NetworkAddress, error) {
 	if err != nil {
 		return none, fmt.Errorf("%s: must be known at the start, so only global placeholders may be used, got %q: %w", name, address, err)
 	}
-	if _, rest, found := strings.Cut(replaced, "://"); found {
-		return none, fmt.Errorf("%s: must be an address without a scheme, got %q; write %q, and for TLS use transport http { tls }", name, address, rest)
+	if scheme, rest, found := strings.Cut(replaced, "://"); found {
+		return none, fmt.Errorf("%s: must be an address without a scheme, got %q; %s", name, address, withoutScheme(scheme, rest))
 	}
 	addr, err := caddy.ParseNetworkAddressWithDefaults(replaced, "tcp", 80)
 	switch {
@@ -30,10 +30,24 @@ func Address(name, address string) (caddy.NetworkAddress, error) {
 	case strings.ContainsAny(addr.Host, "/? \t"):
 		return none, fmt.Errorf("%s: must be a host and a port without a path, got %q", name, address)
 	case addr.PortRangeSize() != 1:
-		return none, fmt.Errorf("%s: must have one port, not a range, got %q", name, address)
+		return none, fmt.Errorf("%s: must have one port, not a range, got %q; list each address", name, address)
 	case addr.StartPort == 0:
 		return none, fmt.Errorf("%s: must have a port from 1 to 65535, got %q", name, address)
 	}
 	addr.Host = strings.ToLower(addr.Host)
 	return addr, nil
+}
+
+// withoutScheme says what to write in place of an address with a scheme.
+func withoutScheme(scheme, address string) string {
+	switch scheme {
+	case "https":
+		if !strings.Contains(address, ":") {
+			address += ":443"
+		}
+		return fmt.Sprintf("write %q and use transport http { tls }", address)
+	case "h2c":
+		return fmt.Sprintf("write %q and use transport http { versions h2c 2 }", address)
+	}
+	return fmt.Sprintf("write %q; for TLS, use transport http { tls }", address)
 }

@@ -157,7 +157,8 @@ func (p *Pool) RetryAfter(now time.Time, admitted bool) (after time.Duration, lo
 		if rest := untilOpen(maintenance, now); rest > 0 {
 			return rest, false, true
 		}
-		return outage.Estimate(now.Sub(maintenance.Since), nil, 0), false, true
+		const atLeast = 30 * time.Second // planned work is no restart
+		return outage.Estimate(now.Sub(maintenance.Since), nil, atLeast), false, true
 	}
 	down, since := p.DownSince()
 	if !down {
