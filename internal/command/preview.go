@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/healthpool/caddy-healthpool/internal/cause"
 	"github.com/healthpool/caddy-healthpool/internal/outage"
@@ -126,7 +127,7 @@ func causeOf(name string) (cause.Cause, error) {
 
 // previewedIn returns each no_healthy_upstream of a config.
 func previewedIn(file, adapter string) ([]*previewed, error) {
-	config, _, _, err := caddycmd.LoadConfig(file, adapter)
+	config, err := loadQuietly(file, adapter)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +152,16 @@ func previewedIn(file, adapter string) ([]*previewed, error) {
 		}
 	}
 	return handlers, nil
+}
+
+// loadQuietly loads a config without core's lines about where it is from: only the
+// warnings remain.
+func loadQuietly(file, adapter string) ([]byte, error) {
+	_, log, buffer := caddy.BufferedLog()
+	config, _, _, err := caddycmd.LoadConfig(file, adapter)
+	buffer.FlushTo(log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
+	caddy.UnbufferDefaultLogger(log)
+	return config, err
 }
 
 // findHandlers adds each no_healthy_upstream within v to those found so far, in the

@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // configFile is a config in JSON with these handlers in one route.
@@ -46,6 +49,29 @@ func TestPreview(t *testing.T) {
 				t.Errorf("%s: no %q in %s", tt.args, want, out)
 			}
 		}
+	}
+}
+
+// TestPreviewLog: of core's lines about the config, only warnings are shown, and its log
+// is as before.
+func TestPreviewLog(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("Caddyfile", []byte(":80 {\n  respond hello\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, before, buffer := caddy.BufferedLog()
+	t.Cleanup(func() { caddy.UnbufferDefaultLogger(before) })
+	_, err := execute(t.Context(), previewCommand())
+	if err == nil || !strings.Contains(err.Error(), "has no no_healthy_upstream") {
+		t.Errorf("got %v", err)
+	}
+	if caddy.Log() != log {
+		t.Error("the log is another one")
+	}
+	core, lines := observer.New(zap.DebugLevel)
+	buffer.FlushTo(zap.New(core))
+	if all := lines.All(); len(all) != 1 || !strings.Contains(all[0].Message, "not formatted") {
+		t.Errorf("got %v", all)
 	}
 }
 
