@@ -85,7 +85,7 @@ func TestOrderCommands(t *testing.T) {
 	}
 	s.says([]string{"\n  " + a.addr + "  draining"}, "status")
 	s.says([]string{a.addr + "\tdraining\n:4\n"}, cobra.ShellCompRequestCmd, "undrain", "shop", "")
-	s.says([]string{a.addr + " in shop is not drained; it is healthy.\n"}, "undrain", "shop", a.addr)
+	s.says([]string{a.addr + " in shop gets requests again.\n"}, "undrain", "shop", a.addr)
 
 	s.says(
 		[]string{"shop is closed for maintenance, planned until ", ", and open to 192.0.2.0/24.\n"},
@@ -95,7 +95,7 @@ func TestOrderCommands(t *testing.T) {
 		t.Errorf("closed, got %d %s", got.status, got.body)
 	}
 	s.says([]string{"shop: maintenance for ", "We are moving.", "planned until ", "let through: 192.0.2.0/24\n"}, "status", "shop")
-	s.says([]string{"shop is not closed; it is up, with 2 of 2 upstreams healthy.\n"}, "maintenance", "off", "shop")
+	s.says([]string{"shop is open again; it is up, with 2 of 2 upstreams healthy.\n"}, "maintenance", "off", "shop")
 	if got := s.get("/"); got.body != "a" {
 		t.Errorf("open again, got %q", got.body)
 	}

@@ -279,24 +279,24 @@ func TestMaintenanceReleases(t *testing.T) {
 // TestBadOrders checks that an order that makes no sense changes nothing, and that the
 // error says why.
 func TestBadOrders(t *testing.T) {
-	s, a, _ := twoOf(t, "first")
+	s, a, b := twoOf(t, "first")
 	for _, tt := range []struct {
 		method, path, body string
 		status             int
 		want               string
 	}{
-		{"POST", drainPath("none", a.addr), "", 404, `no pool is named \"none\"`},
-		{"POST", drainPath("shop", "10.0.0.9:1"), "", 404, `pool shop has no upstream \"10.0.0.9:1\"`},
+		{"POST", drainPath("none", a.addr), "", 404, `no pool is named \"none\": there is shop"`},
+		{"POST", drainPath("shop", "10.0.0.9:1"), "", 404, `pool shop has no upstream \"10.0.0.9:1\": it has ` + a.addr + " and " + b.addr},
 		{"POST", drainPath("shop", "\"\n<x>"), "", 404, "has no upstream"},
 		{"DELETE", drainPath("shop", "10.0.0.9:1"), "", 404, `pool shop has no upstream \"10.0.0.9:1\"`},
 		{"POST", "shop/drain", "", 400, "upstream: must be given"},
 		{"PUT", drainPath("shop", a.addr), "", 405, "method PUT is not allowed"},
 		{"GET", "shop/maintenance", "", 405, "method GET is not allowed"},
 		{"PATCH", "shop", "", 405, "method PATCH is not allowed"},
-		{"POST", "none/maintenance", "", 404, "no pool is named"},
+		{"POST", "none/maintenance", "", 404, `no pool is named \"none\": there is shop"`},
 		{"POST", "shop/maintenance", "{", 400, "body: must be JSON"},
-		{"POST", "shop/maintenance", `{"end":"x"}`, 400, `unknown field \"end\"`},
-		{"POST", "shop/maintenance", `{"until":"tomorrow"}`, 400, "body: must be JSON"},
+		{"POST", "shop/maintenance", `{"end":"x"}`, 400, `body: unknown field \"end\"; there is message, until and allow`},
+		{"POST", "shop/maintenance", `{"until":"tomorrow"}`, 400, `until: must be a time such as 2026-11-23T18:30:00Z, got \"tomorrow\"`},
 		{"POST", "shop/maintenance", `{"until":"2020-01-01T00:00:00Z"}`, 400, "until: must be in the future, got 2020-01-01T00:00:00Z"},
 		{"POST", "shop/maintenance", `{"until":"9999-12-31T23:59:59-10:00"}`, 400, "until: must be before the year 10000"},
 		{"POST", "shop/maintenance", `{"allow":["office"]}`, 400, `allow: must be IP addresses or ranges such as 10.0.0.0/8, got \"office\"`},

@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/healthpool/caddy-healthpool/internal/operator"
-	"github.com/healthpool/caddy-healthpool/internal/plain"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
@@ -182,7 +181,7 @@ func (c *client) pool(ctx context.Context, name string) (pool.Status, []byte, er
 	}
 	i := slices.IndexFunc(all, func(p pool.Status) bool { return p.Name == name })
 	if i < 0 {
-		return pool.Status{}, nil, noPool(name, all)
+		return pool.Status{}, nil, errors.New(printable(operator.NoPool(name, all).Error()))
 	}
 	var each []json.RawMessage
 	if err := json.Unmarshal(raw, &each); err != nil {
@@ -199,37 +198,11 @@ func (c *client) order(ctx context.Context, method, name, what string, body []by
 	// A name such as ".." would otherwise change the path.
 	escaped := strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
 	r, err := c.do(ctx, method, operator.PoolsPath+"/"+escaped+"/"+what, body)
-	if failure, ok := errors.AsType[*refusal](err); ok && failure.status == http.StatusNotFound {
-		if _, _, err := c.pool(ctx, name); err != nil {
-			return p, false, err // it lists the pools that exist
-		}
-	}
 	if err != nil {
 		return p, false, err
 	}
 	err = c.decode(r, &p)
 	return p, r.status != http.StatusAccepted, err
-}
-
-// noPool is the error about an unknown pool. It lists those that exist.
-func noPool(name string, all []pool.Status) error {
-	if len(all) == 0 {
-		return fmt.Errorf("no pool is named %q: the running config has no healthpool", name)
-	}
-	names := make([]string, len(all))
-	for i, p := range all {
-		names[i] = printable(p.Name)
-	}
-	return fmt.Errorf("no pool is named %q: there is %s", name, listFirst(names))
-}
-
-// listFirst lists the first of some names, and counts the rest.
-func listFirst(names []string) string {
-	const most = 10
-	if more := len(names) - most; more > 1 {
-		names = append(slices.Clone(names[:most]), fmt.Sprintf("%d more", more))
-	}
-	return plain.List(names)
 }
 
 // count formats a number of things.

@@ -76,12 +76,13 @@ func (f *fakeAdmin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	i := slices.IndexFunc(all, func(p pool.Status) bool { return strings.HasPrefix(r.URL.Path, operator.PoolsPath+"/"+p.Name+"/") })
 	if i < 0 {
 		w.WriteHeader(http.StatusNotFound)
-		fmt.Fprint(w, `{"error":"no pool has that name"}`)
+		name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, operator.PoolsPath+"/"), "/")
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": operator.NoPool(name, all).Error()})
 		return
 	}
 	if f.status >= http.StatusBadRequest {
 		w.WriteHeader(f.status)
-		fmt.Fprint(w, `{"error":"pool shop has no upstream \"x\""}`)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": operator.NoUpstream("x", &all[i]).Error()})
 		return
 	}
 	w.WriteHeader(f.status)

@@ -25,14 +25,19 @@ func diagnoseCommand() *cobra.Command {
 		Long: `Goes through what the proxy does to reach each address, from DNS over connect and
 TLS to HTTP, and says in plain words what is wrong there and what to do about it.
 
-An address is one as in a config, such as app:8080 or unix//run/app.sock, or a
-URL with http, https or h2c. It needs no running Caddy; run it where Caddy runs,
+An address is one as in a config, such as app:8080 or unix//run/app.sock (without
+a port, 80), or a URL with http, https or h2c. It needs no running Caddy; run it where Caddy runs,
 in the same container and as the same user.
 
 The exit status is 0 if all of them answer as health checks expect, else 1.`,
 		Example: `  caddy healthpool diagnose app:8080
   caddy healthpool diagnose http://app:8080/healthz https://api.example.com`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("must be at least one address or URL, as in diagnose app:8080")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()

@@ -24,7 +24,7 @@ func TestDiagnose(t *testing.T) {
 		at + " 8080":                 {`"8080" is a port without a host.`, "8080: no address to look at"},
 		s.URL + " " + at:             {"It answers with status 404", s.URL + ": unexpected_status"},
 		"--timeout 0s " + at:         {"", "timeout: must be greater than 0, got 0s"},
-		"":                           {"", "requires at least 1 arg"},
+		"":                           {"", "must be at least one address or URL, as in diagnose app:8080"},
 		"--timeout 1h unix//no/such": {"There is no socket /no/such.", "unix//no/such: connection_refused"},
 	} {
 		out, err := execute(t.Context(), diagnoseCommand(), strings.Fields(args)...)

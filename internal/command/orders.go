@@ -2,12 +2,12 @@ package command
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +15,9 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/healthpool/caddy-healthpool/internal/health"
 	"github.com/healthpool/caddy-healthpool/internal/operator"
+	"github.com/healthpool/caddy-healthpool/internal/plain"
 	"github.com/healthpool/caddy-healthpool/internal/pool"
 )
 
@@ -34,7 +36,7 @@ their end, so that it can be stopped without harm.
 
 ` + aboutOrders,
 		Example:           `  caddy healthpool drain shop 10.0.0.1:8080`,
-		Args:              cobra.ExactArgs(2),
+		Args:              drainArgs,
 		ValidArgsFunction: complete(nil, func(u pool.UpstreamStatus) bool { return u.State != pool.Draining }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return drain(cmd, http.MethodPost, args[0], args[1])
@@ -52,7 +54,7 @@ func undrainCommand() *cobra.Command {
 
 ` + aboutOrders,
 		Example:           `  caddy healthpool undrain shop 10.0.0.1:8080`,
-		Args:              cobra.ExactArgs(2),
+		Args:              drainArgs,
 		ValidArgsFunction: complete(nil, func(u pool.UpstreamStatus) bool { return u.State == pool.Draining }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return drain(cmd, http.MethodDelete, args[0], args[1])
@@ -62,32 +64,37 @@ func undrainCommand() *cobra.Command {
 	return cmd
 }
 
+func drainArgs(cmd *cobra.Command, args []string) error {
+	const wanted = 2
+	if len(args) == wanted {
+		return nil
+	}
+	return fmt.Errorf("must be the name of a pool and the address of an upstream, as in %s shop 10.0.0.1:8080; got %s", cmd.Name(), quoted(args))
+}
+
+// quoted lists arguments for an error about their number.
+func quoted(args []string) string {
+	if len(args) == 0 {
+		return "no arguments"
+	}
+	out := make([]string, len(args))
+	for i, arg := range args {
+		out[i] = strconv.Quote(arg)
+	}
+	const most = 10
+	return plain.ListFirst(out, most)
+}
+
 func drain(cmd *cobra.Command, method, name, upstream string) error {
 	c, err := clientOf(caddycmd.Flags{FlagSet: cmd.Flags()}, commandTimeout)
 	if err != nil {
 		return err
 	}
 	p, stored, err := c.order(cmd.Context(), method, name, "drain?upstream="+url.QueryEscape(upstream), nil)
-	if failure, ok := errors.AsType[*refusal](err); ok && failure.status == http.StatusNotFound {
-		return withUpstreams(cmd, c, name, err)
-	}
 	if err != nil {
 		return err
 	}
 	return printResult(cmd.OutOrStdout(), drained(&p, upstream), stored)
-}
-
-// withUpstreams adds the upstreams that exist to an error about an unknown one.
-func withUpstreams(cmd *cobra.Command, c *client, name string, err error) error {
-	p, _, again := c.pool(cmd.Context(), name)
-	if again != nil || len(p.Upstreams) == 0 {
-		return err
-	}
-	addresses := make([]string, len(p.Upstreams))
-	for i, u := range p.Upstreams {
-		addresses[i] = printable(u.Address)
-	}
-	return fmt.Errorf("%w: it has %s", err, listFirst(addresses))
 }
 
 // drained describes an upstream after an order to drain or undrain it.
@@ -99,7 +106,10 @@ func drained(p *pool.Status, upstream string) string {
 	}
 	u := &p.Upstreams[i]
 	if u.State != pool.Draining {
-		text := fmt.Sprintf("%s is not drained; it is %s", subject, printable(u.State))
+		if u.State == health.Healthy.String() {
+			return subject + " gets requests again."
+		}
+		text := fmt.Sprintf("%s is no longer drained, and gets requests once it is healthy; it is %s", subject, printable(u.State))
 		if u.Cause != "" {
 			text += " (" + printable(string(u.Cause)) + ")"
 		}
@@ -157,7 +167,7 @@ again, even when the time of --until has come.
 func maintenanceArgs(cmd *cobra.Command, args []string) error {
 	const usage = "must be on or off and the name of a pool, as in maintenance on shop"
 	if len(args) != 2 {
-		return fmt.Errorf("%s; got %s", usage, count(len(args), "argument", "arguments"))
+		return fmt.Errorf("%s; got %s", usage, quoted(args))
 	}
 	switch args[0] {
 	case "on":
@@ -209,7 +219,7 @@ func maintained(p *pool.Status, now time.Time) string {
 	name := printable(p.Name)
 	m := p.Maintenance
 	if m == nil {
-		return fmt.Sprintf("%s is not closed; it is %s, with %d of %d upstreams healthy.", name, p.State, p.Healthy, p.Total)
+		return fmt.Sprintf("%s is open again; it is %s, with %d of %d upstreams healthy.", name, p.State, p.Healthy, p.Total)
 	}
 	text := name + " is closed for maintenance"
 	if !m.Until.IsZero() {

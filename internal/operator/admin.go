@@ -107,12 +107,11 @@ func find(escaped string) (*pool.Status, error) {
 	if err != nil {
 		return nil, apiError(http.StatusBadRequest, "pool name: %w", err)
 	}
-	for _, p := range Pools() {
-		if p.Name == name {
-			return &p, nil
-		}
+	all := Pools()
+	if i := slices.IndexFunc(all, func(p pool.Status) bool { return p.Name == name }); i >= 0 {
+		return &all[i], nil
 	}
-	return nil, apiError(http.StatusNotFound, "no pool is named %q", name)
+	return nil, apiError(http.StatusNotFound, "%w", NoPool(name, all))
 }
 
 func apiError(status int, format string, args ...any) error {

@@ -3,8 +3,6 @@ package operator
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -36,7 +34,7 @@ func (o order) serve(w http.ResponseWriter, r *http.Request, name string) error 
 	}
 	a := app()
 	if a == nil { // since find, a config without pools was loaded
-		return apiError(http.StatusNotFound, "no pool is named %q", p.Name)
+		return apiError(http.StatusNotFound, "%w", NoPool(p.Name, nil))
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, intent.MaxSize)
 	wanted, err := o.read(r, a, p)
@@ -66,7 +64,7 @@ func readDrain(r *http.Request, a running, p *pool.Status) (intent.Intent, error
 		known = a.Drained(p.Name, address)
 	}
 	if !known {
-		return intent.Intent{}, apiError(http.StatusNotFound, "pool %s has no upstream %q", p.Name, address)
+		return intent.Intent{}, apiError(http.StatusNotFound, "%w", NoUpstream(address, p))
 	}
 	return intent.Intent{Pool: p.Name, Upstream: address, Since: time.Now().UTC()}, nil
 }
@@ -112,25 +110,6 @@ func readMaintenance(r *http.Request, _ running, p *pool.Status) (intent.Intent,
 		return wanted, apiError(http.StatusRequestEntityTooLarge, "body: must be at most %d bytes when it is stored, got %d", intent.MaxSize, len(text))
 	}
 	return wanted, nil
-}
-
-// decode parses the body of an order; an empty one leaves m as it is.
-func decode(body io.Reader, m *Closing) error {
-	decoder := json.NewDecoder(body)
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(m)
-	if err == nil { // then that must have been all
-		if _, err = decoder.Token(); err == nil {
-			err = errors.New("there is more after it")
-		}
-	}
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return apiError(http.StatusRequestEntityTooLarge, "body: must be at most %d bytes", tooLarge.Limit)
-	}
-	return apiError(http.StatusBadRequest, `body: must be JSON such as {"message": "…", "until": "2026-11-22T18:00:00Z"}: %w`, err)
 }
 
 func prefixes(ranges []string) ([]netip.Prefix, error) {

@@ -45,6 +45,52 @@ func TestReadMaintenance(t *testing.T) {
 	}
 }
 
+// TestBodyErrors checks that errors about a body name the member, the rule and the value,
+// and nothing of Go.
+func TestBodyErrors(t *testing.T) {
+	const sample = `body: must be JSON such as {"message": "…", "until": "2026-11-23T18:30:00Z", "allow": ["10.0.0.0/8"]}: `
+	const list = `allow: must be a list of addresses or ranges such as ["10.0.0.0/8", "192.0.2.7"], got `
+	for body, want := range map[string]string{
+		`{"until": "18:30"}`:                  `until: must be a time such as 2026-11-23T18:30:00Z, got "18:30"`,
+		`{"until": 5}`:                        `until: must be a time such as 2026-11-23T18:30:00Z, got 5`,
+		`{"allow": "10.0.0.0/8"}`:             list + `"10.0.0.0/8"`,
+		`{"allow": [5]}`:                      list + `[5]`,
+		`{"message": {"de":` + "\n" + `"x"}}`: `message: must be a text, got {"de": "x"}`,
+		`{"end": "x"}`:                        `body: unknown field "end"; there is message, until and allow`,
+		`[]`:                                  sample + "it is an array",
+		`"18:30"`:                             sample + "it is a string",
+		`5`:                                   sample + "it is a number",
+		`{`:                                   sample + "unexpected EOF",
+		`{} {}`:                               sample + "there is more after it",
+		`until=18:30`:                         sample + "invalid character 'u' looking for beginning of value",
+	} {
+		_, err := readMaintenance(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)), nil, &pool.Status{Name: "shop"})
+		if refused, _ := errors.AsType[caddy.APIError](err); refused.HTTPStatus != http.StatusBadRequest || refused.Err.Error() != want {
+			t.Errorf("%s: got %v, want %s", body, refused.Err, want)
+		}
+	}
+}
+
+// TestUnknown checks that errors about unknown names list the others, but not all of many.
+func TestUnknown(t *testing.T) {
+	var pools []pool.Status
+	p := &pool.Status{Name: "shop"}
+	for _, name := range strings.Split("abcdefghijklm", "") {
+		pools = append(pools, pool.Status{Name: name})
+		p.Upstreams = append(p.Upstreams, pool.UpstreamStatus{Address: name})
+	}
+	for want, err := range map[string]error{
+		`no pool is named "x": the running config has no healthpool`:                    NoPool("x", nil),
+		`no pool is named "x": there is a, b, c, d, e, f, g, h, i, j and 3 more`:        NoPool("x", pools),
+		`pool shop has no upstream "x": it has none now`:                                NoUpstream("x", &pool.Status{Name: "shop"}),
+		`pool shop has no upstream "x": it has a, b, c, d, e, f, g, h, i, j and 3 more`: NoUpstream("x", p),
+	} {
+		if err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
 // TestReadMaintenanceOfMapped checks that clients of IPv4 are let through however their
 // range is written.
 func TestReadMaintenanceOfMapped(t *testing.T) {

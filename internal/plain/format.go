@@ -3,6 +3,7 @@ package plain
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,15 @@ func List(names []string) string {
 	}
 	last := len(names) - 1
 	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
+// ListFirst joins the first names as [List] does, and counts the others if there are more
+// than most. One more name is as short as its count.
+func ListFirst(names []string, most int) string {
+	if more := len(names) - most; more > 1 {
+		names = append(slices.Clone(names[:most]), fmt.Sprintf("%d more", more))
+	}
+	return List(names)
 }
 
 // Milliseconds formats how long something quick took, with no more digits than matter:

@@ -14,6 +14,14 @@ func TestList(t *testing.T) {
 	}
 }
 
+func TestListFirst(t *testing.T) {
+	for names, want := range map[string]string{"a b": "a and b", "a b c": "a, b and c", "a b c d": "a, b and 2 more"} {
+		if got := ListFirst(strings.Fields(names), 2); got != want {
+			t.Errorf("%q: got %q, want %q", names, got, want)
+		}
+	}
+}
+
 func TestMilliseconds(t *testing.T) {
 	for ms, want := range map[float64]string{
 		0: "0.0 ms", 0.04: "0.0 ms", 4.26: "4.3 ms", 9.94: "9.9 ms", 9.96: "10 ms", 12.4: "12 ms", 999.4: "999 ms",
