@@ -3,6 +3,8 @@
 //
 //	go -C e2e run ./bench
 //
+// With -quick, it measures little, and prints the report.
+//
 // It needs Linux, haproxy, nginx and wrk (in Debian: apt install haproxy nginx-light wrk), about half an hour, and a machine
 // with nothing else to do. Everything stays on loopback.
 package main
@@ -18,6 +20,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -59,16 +63,27 @@ var (
 	}
 )
 
-// parts are what can be measured, in the order of the report.
-var parts = []struct {
+// part is something that can be measured.
+type part struct {
 	name    string
 	measure func(*Bench, context.Context) error
-}{
+}
+
+// parts are in the order of the report.
+var parts = []part{
 	{"chaos", (*Bench).measureChaos},
 	{"throughput", (*Bench).measureThroughput},
 	{"outage", (*Bench).measureOutage},
 	{"waiting", (*Bench).measureWaiting},
 	{"probing", (*Bench).measureProbing},
+}
+
+func partNames() string {
+	names := make([]string, len(parts))
+	for i, p := range parts {
+		names[i] = p.name
+	}
+	return strings.Join(names, ", ")
 }
 
 func main() {
@@ -80,10 +95,13 @@ func main() {
 
 func run() error {
 	b := Bench{scale: whole}
-	only := flag.String("only", "", "the part to measure; the report is printed then, not written to docs")
+	only := flag.String("only", "", "the `part` to measure: "+partNames()+"; the report is printed then, not written to docs")
 	quick := flag.Bool("quick", false, "measure little, to see whether all works, and print the report")
 	flag.StringVar(&b.caddy, "caddy", "", "a Caddy with the plugin; by default one is built")
 	flag.Parse()
+	if *only != "" && !slices.ContainsFunc(parts, func(p part) bool { return p.name == *only }) {
+		return fmt.Errorf("-only: must be one of %s, got %q", partNames(), *only)
+	}
 	if *quick {
 		b.scale = small
 	}
@@ -103,19 +121,14 @@ func run() error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	known := *only == ""
-	for _, part := range parts {
-		if *only != "" && *only != part.name {
+	for _, p := range parts {
+		if *only != "" && *only != p.name {
 			continue
 		}
-		known = true
-		log.Printf("== %s", part.name)
-		if err := part.measure(&b, ctx); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
+		log.Printf("== %s", p.name)
+		if err := p.measure(&b, ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
-	}
-	if !known {
-		return fmt.Errorf("-only: no part is called %q", *only)
 	}
 	if *only != "" || *quick {
 		return b.report.print(os.Stdout)
