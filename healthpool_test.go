@@ -311,7 +311,7 @@ func checkAdminErrors(t *testing.T, s *site, name string) {
 	}{
 		{"GET", "/healthpool/pools/shop", 200, `{"name":"shop",`},
 		{"GET", "/healthpool/pools/" + name, 200, `{"name":"` + name + `",`},
-		{"GET", "/healthpool/pools/none", 404, `{"error":"no pool is named \"none\""}`},
+		{"GET", "/healthpool/pools/none", 404, `{"error":"no pool is named \"none\"`},
 		{"POST", "/healthpool/pools", 405, `{"error":"method POST is not allowed"}`},
 		{"DELETE", "/healthpool/pools/shop", 405, `{"error":"method DELETE is not allowed"}`},
 	} {
