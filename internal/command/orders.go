@@ -106,6 +106,9 @@ func drained(p *pool.Status, upstream string) string {
 	}
 	u := &p.Upstreams[i]
 	if u.State != pool.Draining {
+		if u.State == health.Healthy.String() && p.Maintenance != nil {
+			return fmt.Sprintf("%s gets requests again once %s is open.", subject, printable(p.Name))
+		}
 		if u.State == health.Healthy.String() {
 			return subject + " gets requests again."
 		}

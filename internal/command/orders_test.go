@@ -29,6 +29,7 @@ func TestOrderCommands(t *testing.T) {
 		{idle, 200, "drain|shop|10.0.0.2:8080", "POST /", "is draining; no requests are still in flight.\n"},
 		{one, 202, "drain|shop|10.0.0.2:8080", "POST /", "is draining; 1 request is still in flight. shop has no other upstream that is healthy.\nCaddy's storage has not taken this yet, so a restart would forget it. Caddy keeps trying.\n"},
 		{open, 200, "undrain|shop|10.0.0.2:8080", "DELETE /healthpool/pools/shop/drain?upstream=10.0.0.2%3A8080", "10.0.0.2:8080 in shop gets requests again.\n"},
+		{closedShop(), 200, "undrain|shop|10.0.0.2:8080", "DELETE /", "10.0.0.2:8080 in shop gets requests again once shop is open.\n"},
 		{open, 200, "undrain|shop|10.0.0.3:8080", "DELETE /", "10.0.0.3:8080 in shop is no longer drained, and gets requests once it is healthy; it is unhealthy (connection_refused).\n"},
 		{open, 200, "undrain|shop|10.0.0.9:8080", "DELETE /", "10.0.0.9:8080 in shop is not drained, and is none of its upstreams now.\n"},
 		{odd[0], 200, "undrain|unix//run/app.sock 🦩|unix//run/a b", "DELETE /healthpool/pools/unix%2F%2Frun%2Fapp%2Esock%20%F0%9F%A6%A9/drain?upstream=unix%2F%2Frun%2Fa+b", "unix//run/a b in unix//run/app.sock 🦩 is not drained"},
