@@ -120,14 +120,8 @@ func splitShortForm(d *caddyfile.Dispenser) (parts shortFormParts, err error) {
 			parts.page = segment
 		case sourceOptions[name] != nil:
 			ours = append(ours, segment...)
-		case pageOptions[name] != nil:
-			return parts, d.Errf("%s: must be given inside of page { }", name)
-		case upstreamOptions[name] != nil:
-			return parts, d.Errf("%s: must be given inside of upstream <address> { }", name)
-		case name == "health_path":
-			return parts, d.Errf("%s: is an old name, write health_uri", name)
-		case appOptions[name] != nil:
-			return parts, d.Errf("%s: must be given in the global option healthpool", name)
+		case misplaced(name) != "":
+			return parts, d.Errf("%s: %s", name, misplaced(name))
 		default:
 			parts.retries = parts.retries || name == "lb_retries" || name == "lb_try_duration"
 			theirs = append(theirs, segment...)
@@ -135,4 +129,20 @@ func splitShortForm(d *caddyfile.Dispenser) (parts shortFormParts, err error) {
 	}
 	parts.source, parts.proxy = option.Braced(source, ours), option.Braced(parts.proxy, theirs)
 	return parts, nil
+}
+
+// misplaced says where an option belongs that is none of the short form's own; empty if it
+// may be reverse_proxy's.
+func misplaced(name string) string {
+	switch {
+	case pageOptions[name] != nil:
+		return "must be given inside of page { }"
+	case upstreamOptions[name] != nil:
+		return "must be given inside of upstream <address> { }"
+	case appOptions[name] != nil:
+		return "must be given in the global option healthpool"
+	case name == "health_path":
+		return "is an old name, write health_uri"
+	}
+	return ""
 }

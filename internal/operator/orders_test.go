@@ -73,11 +73,11 @@ func TestBodyErrors(t *testing.T) {
 
 // TestUnknown checks that errors about unknown names list the others, but not all of many.
 func TestUnknown(t *testing.T) {
-	var pools []pool.Status
-	p := &pool.Status{Name: "shop"}
-	for _, name := range strings.Split("abcdefghijklm", "") {
-		pools = append(pools, pool.Status{Name: name})
-		p.Upstreams = append(p.Upstreams, pool.UpstreamStatus{Address: name})
+	const names = "abcdefghijklm"
+	pools, p := make([]pool.Status, len(names)), &pool.Status{Name: "shop"}
+	for i := range names {
+		pools[i].Name = names[i : i+1]
+		p.Upstreams = append(p.Upstreams, pool.UpstreamStatus{Address: names[i : i+1]})
 	}
 	for want, err := range map[string]error{
 		`no pool is named "x": the running config has no healthpool`:                    NoPool("x", nil),
