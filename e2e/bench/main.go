@@ -20,7 +20,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -86,6 +85,19 @@ func partNames() string {
 	return strings.Join(names, ", ")
 }
 
+// partsNamed returns the part of that name, or all parts for no name.
+func partsNamed(name string) ([]part, error) {
+	if name == "" {
+		return parts, nil
+	}
+	for _, p := range parts {
+		if p.name == name {
+			return []part{p}, nil
+		}
+	}
+	return nil, fmt.Errorf("-only: must be one of %s, got %q", partNames(), name)
+}
+
 func main() {
 	chaos.BeApp()
 	if err := run(); err != nil {
@@ -99,8 +111,9 @@ func run() error {
 	quick := flag.Bool("quick", false, "measure little, to see whether all works, and print the report")
 	flag.StringVar(&b.caddy, "caddy", "", "a Caddy with the plugin; by default one is built")
 	flag.Parse()
-	if *only != "" && !slices.ContainsFunc(parts, func(p part) bool { return p.name == *only }) {
-		return fmt.Errorf("-only: must be one of %s, got %q", partNames(), *only)
+	selected, err := partsNamed(*only)
+	if err != nil {
+		return err
 	}
 	if *quick {
 		b.scale = small
@@ -121,10 +134,7 @@ func run() error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	for _, p := range parts {
-		if *only != "" && *only != p.name {
-			continue
-		}
+	for _, p := range selected {
 		log.Printf("== %s", p.name)
 		if err := p.measure(&b, ctx); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
