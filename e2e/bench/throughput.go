@@ -73,7 +73,7 @@ func (b *Bench) compare(ctx context.Context, config string, names *zone) (row Th
 			return row, err
 		}
 		// After this, slow starts are over, and nearly all upstreams have a connection.
-		if _, err := servers[i].throughput(ctx, 4*b.load); err != nil {
+		if _, err := servers[i].throughput(ctx, 6*b.load); err != nil {
 			return row, err
 		}
 	}
