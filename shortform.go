@@ -3,8 +3,6 @@ package healthpool
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -72,8 +70,7 @@ func withOptions(err error) error {
 	if !strings.Contains(err.Error(), "unrecognized subdirective") {
 		return err
 	}
-	names := slices.Sorted(maps.Keys(sourceOptions))
-	return fmt.Errorf("%w; besides those of reverse_proxy there are page, %s", err, strings.Join(names, ", "))
+	return fmt.Errorf("%w; besides those of reverse_proxy there are page, %s", err, sourceOptions.Names())
 }
 
 // setLoadBalancing sets the policy and retries that suit the source, unless they are

@@ -22,7 +22,7 @@ func (b Block[T]) Parse(t *T, d *caddyfile.Dispenser, repeatable ...string) erro
 		read, known := b[name]
 		switch {
 		case !known:
-			return d.Errf("unrecognized option %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(b)), ", "))
+			return d.Errf("unrecognized option %q; there are %s", name, b.Names())
 		case seen[name] && !slices.Contains(repeatable, name):
 			return d.Errf("%s: must be given once, but is already specified", name)
 		}
@@ -39,6 +39,9 @@ func (b Block[T]) Parse(t *T, d *caddyfile.Dispenser, repeatable ...string) erro
 	}
 	return nil
 }
+
+// Names returns the names of the options, in order, for errors.
+func (b Block[T]) Names() string { return strings.Join(slices.Sorted(maps.Keys(b)), ", ") }
 
 // Embed converts a Block for T to one for U, of which T is a part.
 func Embed[U, T any](b Block[T], part func(*U) *T) Block[U] {
