@@ -122,7 +122,8 @@ func (a *App) Pools() []pool.Status {
 // join returns the pool for the source u. Identically configured sources share one pool, so
 // that two sites with the same upstreams have one status and one queue.
 func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, sources []json.RawMessage) (*pool.Pool, error) {
-	poolDigest := digest(*u, sources, proxy.Transport, runtimeSettings(proxy.Transport))
+	settings := runtimeSettings(proxy.Transport)
+	poolDigest := digest(*u, sources, proxy.Transport, settings)
 	for _, j := range a.pools {
 		if j.digest == poolDigest {
 			return j.Pool, nil
@@ -132,7 +133,7 @@ func (a *App) join(u *HealthPoolUpstreams, proxy *reverseproxy.Handler, sources 
 	if err != nil {
 		return nil, err
 	}
-	builder := memberBuilder{u: u, proxy: proxy}
+	builder := memberBuilder{u: u, proxy: proxy, settings: settings}
 	members, err := builder.configured()
 	if err != nil {
 		return nil, err

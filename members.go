@@ -26,6 +26,8 @@ import (
 type memberBuilder struct {
 	u     *HealthPoolUpstreams
 	proxy *reverseproxy.Handler
+	// settings are the runtimeSettings of the proxy's transport, which all members share.
+	settings string
 }
 
 // configured returns the members that the config names.
@@ -60,7 +62,7 @@ func (b memberBuilder) build(addr caddy.NetworkAddress, up PoolUpstream) (pool.M
 	spec := up.spec(b.u.Spec)
 	c, err := spec.For(addr, func() http.RoundTripper { return b.proxy.Transport }) // the transport may be set later
 	return pool.Member{
-		Key:      pool.Key{Address: dialString(addr), Check: digest(spec, b.proxy.Transport, runtimeSettings(b.proxy.Transport))},
+		Key:      pool.Key{Address: dialString(addr), Check: digest(spec, b.proxy.Transport, b.settings)},
 		HostPort: addr.JoinHostPort(0), Check: c,
 		Weight: max(up.Weight, 1), MaxRequests: up.MaxRequests, Backup: up.Backup,
 	}, err
