@@ -147,7 +147,7 @@ func TestSource(t *testing.T) {
 // TestSourceBesideOthers checks that no address is there twice, that the config's options
 // win over the list's, and that a source's limit works.
 func TestSourceBesideOthers(t *testing.T) {
-	a, backup, busy := newBackend(t, "a"), newBackend(t, "backup"), newCrowd(t)
+	a, backup, busy := newBackend(t, "a"), newBackend(t, "backup"), newBlockingApp(t)
 	l := newList(t)
 	l.answer(func(*http.Request) ([]*reverseproxy.Upstream, error) {
 		return []*reverseproxy.Upstream{{Dial: busy.addr, MaxRequests: 2}, {Dial: a.addr}, {Dial: busy.addr}}, nil

@@ -42,44 +42,45 @@ type blockingApp struct {
 	inFlight, most atomic.Int64
 }
 
-func newCrowd(t *testing.T) *blockingApp {
+func newBlockingApp(t *testing.T) *blockingApp {
 	t.Helper()
-	c := &blockingApp{release: make(chan struct{})}
-	c.backend = newBackendFunc(t, func(_ http.ResponseWriter, r *http.Request) {
-		if n := c.inFlight.Add(1); n > c.most.Load() {
-			c.most.Store(n)
+	app := &blockingApp{release: make(chan struct{})}
+	app.backend = newBackendFunc(t, func(_ http.ResponseWriter, r *http.Request) {
+		n := app.inFlight.Add(1)
+		defer app.inFlight.Add(-1)
+		for most := app.most.Load(); n > most && !app.most.CompareAndSwap(most, n); most = app.most.Load() {
 		}
-		defer c.inFlight.Add(-1)
 		select {
-		case <-c.release:
+		case <-app.release:
 		case <-r.Context().Done():
 		}
 	})
-	return c
+	return app
 }
 
 // TestMaxRequests checks that requests beyond the limit wait their turn.
 func TestMaxRequests(t *testing.T) {
 	for _, policy := range []string{"health_aware", "round_robin"} {
 		t.Run(policy, func(t *testing.T) {
-			c := newCrowd(t)
-			s := run(t, "healthpool {\nupstream "+c.addr+" {\nmax_requests 2\n}\nlb_policy "+policy+"\n}")
+			app := newBlockingApp(t)
+			s := run(t, "healthpool {\nupstream "+app.addr+" {\nmax_requests 2\n}\nlb_policy "+policy+"\n}")
 			s.awaitPool("up")
 			answers := make([]<-chan response, 6)
 			for i := range answers {
 				answers[i] = s.ask(t.Context(), "POST", "/", "body")
 			}
 			s.awaitHeld(4)
-			if u := s.upstream(c.addr); c.inFlight.Load() != 2 || policy == "health_aware" && u.InFlight != 2 {
-				t.Errorf("the app has %d requests, want 2: %+v", c.inFlight.Load(), u)
+			await(t, "the app has two requests", func() bool { return app.inFlight.Load() == 2 })
+			if u := s.upstream(app.addr); policy == "health_aware" && u.InFlight != 2 {
+				t.Errorf("got %d in flight, want 2: %+v", u.InFlight, u)
 			}
-			close(c.release)
+			close(app.release)
 			for _, answer := range answers {
 				if got := <-answer; got.status != http.StatusOK {
 					t.Errorf("got %d %s", got.status, got.body)
 				}
 			}
-			if n := c.most.Load(); n != 2 {
+			if n := app.most.Load(); n != 2 {
 				t.Errorf("the app had %d requests at once, want 2", n)
 			}
 		})
@@ -91,12 +92,12 @@ func TestMaxRequests(t *testing.T) {
 func TestFullForTooLong(t *testing.T) {
 	for _, policy := range []string{"health_aware", "round_robin"} {
 		t.Run(policy, func(t *testing.T) {
-			c := newCrowd(t)
+			app := newBlockingApp(t)
 			const hold = 150 * time.Millisecond
-			s := run(t, fmt.Sprintf("healthpool {\nupstream %s {\nmax_requests 1\n}\nhold %v\nlb_policy %s\n}", c.addr, hold, policy))
+			s := run(t, fmt.Sprintf("healthpool {\nupstream %s {\nmax_requests 1\n}\nhold %v\nlb_policy %s\n}", app.addr, hold, policy))
 			s.awaitPool("up")
 			answer := s.ask(t.Context(), "GET", "/", "")
-			await(t, "the app is busy", func() bool { return c.inFlight.Load() == 1 })
+			await(t, "the app is busy", func() bool { return app.inFlight.Load() == 1 })
 			for range 2 { // being full is no outage: each request gets the whole time
 				got := s.get("/", acceptProblem...)
 				p := got.problem(t)
@@ -108,7 +109,7 @@ func TestFullForTooLong(t *testing.T) {
 			if state := s.pool().State; state != "up" {
 				t.Errorf("the pool is %s", state)
 			}
-			close(c.release)
+			close(app.release)
 			if got := <-answer; got.status != http.StatusOK {
 				t.Errorf("got %d %s", got.status, got.body)
 			}
