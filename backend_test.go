@@ -1,6 +1,7 @@
 package healthpool_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/pem"
@@ -118,7 +119,11 @@ func rawBackend(t *testing.T, f func(net.Conn)) string {
 }
 
 // request reads a request, which must have been sent already.
-func request(conn net.Conn) { _, _ = conn.Read(make([]byte, 4096)) }
+func request(conn net.Conn) {
+	if r, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
+}
 
 // reply returns a handler for rawBackend that sends text in answer to a request.
 func reply(text string) func(net.Conn) {

@@ -21,12 +21,10 @@ func downSite(t *testing.T, options string) *site {
 	return s
 }
 
-// awaitDown waits until the check of the only upstream has failed.
+// awaitDown waits until the only pool is down.
 func (s *site) awaitDown() {
 	s.t.Helper()
-	await(s.t, "the check has failed", func() bool {
-		return strings.Contains(s.adminDo(http.MethodGet, "/healthpool/pools").body, "unhealthy")
-	})
+	await(s.t, "the pool is down", func() bool { return s.poolState() == "down" })
 }
 
 // page returns what a visitor's browser gets.

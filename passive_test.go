@@ -165,7 +165,7 @@ func TestFailDuration(t *testing.T) {
 		}
 	}
 	// The time is jittered by 50 %, and a check follows.
-	if took := time.Since(start); took < d/2 || took > 5*d {
+	if took := time.Since(start); took < d/2 || took > 10*d {
 		t.Errorf("the ejection took %v, want %v", took, d)
 	}
 	await(t, "it is used again", func() bool { s.get("/"); return bad.hits.Load() > was })
@@ -194,7 +194,7 @@ func TestMaxEjected(t *testing.T) {
 
 // TestSlowStart checks the status and share of a recovered upstream.
 func TestSlowStart(t *testing.T) {
-	const requests = 24
+	const requests = 60
 	for _, tt := range []struct {
 		option string
 		// warming is whether it is still warming after the requests, most how many of them
@@ -202,13 +202,13 @@ func TestSlowStart(t *testing.T) {
 		warming bool
 		most    int64
 	}{
-		{"slow_start 1500ms", true, requests / 3},
+		{"slow_start 4s", true, requests / 3},
 		{"slow_start 30ms", false, requests},
 		{"slow_start off", false, requests},
 		{"", true, requests},
 	} {
 		t.Run(tt.option, func(t *testing.T) {
-			a, b := newBackendFunc(t, delayed("a", 15*time.Millisecond)), newBackendFunc(t, delayed("b", 15*time.Millisecond))
+			a, b := newBackendFunc(t, delayed("a", 5*time.Millisecond)), newBackendFunc(t, delayed("b", 5*time.Millisecond))
 			s := run(t, fmt.Sprintf("healthpool %s %s {\nhealth_interval 20ms\nhealth_down_interval 10ms\nhealth_passes 1\n%s\n}", a.addr, b.addr, tt.option))
 			s.awaitPool("up")
 			if tt.option != "" { // 10s

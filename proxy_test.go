@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestCorePolicies checks that every policy of Caddy works on a healthpool, with the
@@ -86,6 +87,8 @@ func TestHealthAwareOnStaticUpstreams(t *testing.T) {
 						close(all)
 					}
 					<-all
+				} else {
+					time.Sleep(10 * time.Millisecond) // much longer than the scheduler takes
 				}
 			}
 			a, b := newBackendFunc(t, answer), newBackendFunc(t, answer)

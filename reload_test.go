@@ -52,7 +52,7 @@ func TestReloadForgetsNothing(t *testing.T) {
 		return fmt.Sprintf("header X-Config %d\nhealthpool %s %s {\nhealth_uri /healthz\nhealth_interval 1h\nhealth_down_interval 1h\n}", i, a.addr, b.addr)
 	}
 	s := run(t, config(0))
-	await(t, "both are known", func() bool { return s.pool().State == "degraded" && s.pool().Upstreams[1].LastCheck != nil })
+	await(t, "both are known", func() bool { p := s.pool(); return p.Healthy == 1 && p.Upstreams[1].LastCheck != nil })
 	was := s.pool()
 	for i := range 5 {
 		if err := s.load("", config(i+1)); err != nil {
@@ -95,7 +95,7 @@ func TestReloadKeepsTheSchedule(t *testing.T) {
 		}
 	}
 	intervals := float64(time.Since(start)) / float64(interval)
-	if n := float64(b.checks.Load() - was); n < intervals/2 || n > intervals*1.2+1 {
+	if n := float64(b.checks.Load() - was); n < intervals/2 || n > intervals*1.5+2 {
 		t.Errorf("in %.1f intervals there were %v checks", intervals, n)
 	}
 }
@@ -104,7 +104,7 @@ func TestReloadKeepsTheSchedule(t *testing.T) {
 // held or are answered, and the hold does not start again.
 func TestReloadInAnOutage(t *testing.T) {
 	b := newBackend(t, "hello")
-	const hold = 300 * time.Millisecond
+	const hold = time.Second
 	config := func(i int) string {
 		return fmt.Sprintf("header X-Config %d\nhealthpool %s {\nhold %v\n}", i, b.addr, hold)
 	}

@@ -277,7 +277,7 @@ func TestSourceThatNeverWorked(t *testing.T) {
 	b := newBackend(t, "b")
 	l := newList(t)
 	l.answer(func(*http.Request) ([]*reverseproxy.Upstream, error) { return nil, errors.New("no such name") })
-	const hold = 300 * time.Millisecond
+	const hold = time.Second
 	s := run(t, l.pool(fmt.Sprintf("hold %v", hold)))
 	s.awaitPool("down")
 	s.get("/") // held until the time is over

@@ -15,7 +15,7 @@ func TestStatusPage(t *testing.T) {
 	s := run(t, fmt.Sprintf("healthpool_status /status\nhealthpool %s %s {\nname shop\n}", alive.addr, dead))
 	await(t, "both are checked", func() bool {
 		body := s.adminDo(http.MethodGet, "/healthpool/pools").body
-		return strings.Contains(body, `"unhealthy"`) && strings.Contains(body, `"healthy"`)
+		return strings.Contains(body, `"state":"unhealthy"`) && strings.Contains(body, `"healthy":1,`)
 	})
 	got := s.get("/status", "Accept", "text/html")
 	wantText(t, got, "<h1>shop is degraded</h1>", "1 of 2 healthy", alive.addr, dead, "connection_refused", "Nothing listens on that port")

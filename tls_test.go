@@ -62,6 +62,7 @@ func TestCheckTCPOverTLS(t *testing.T) {
 		"cause": u.Cause == "tls_certificate_error", "advice": u.Advice != "",
 		"history": strings.Count(u.History, "P") > 0 && strings.Contains(u.History, "PF"),
 	})
+	await(t, "it is logged", func() bool { return len(s.logged(said("upstream is unhealthy"))) > 0 })
 	if lines := s.logged(said("upstream is unhealthy")); len(lines) != 1 || lines[0]["fails"] != 1.0 {
 		t.Errorf("it must be out at once: %v", lines)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,12 +171,20 @@ func (v *visitRecorder) polls() []visit {
 	return v.all(func(visit visit) bool { return visit.method == http.MethodHead && visit.poll })
 }
 
-// freeAddress returns a loopback address on which nothing listens. Its port lies below those that the system hands
-// out to connections, so that none of these takes it while an app is down.
+// Ports of these are below those that the system hands out to connections, so that none of these takes one while an app
+// is down. They are given in turn, from a random one on, so that nobody gets the same as another.
+const lowestPort, ports = 20000, 12000
+
+var (
+	firstPort  = rand.IntN(ports)
+	portsGiven atomic.Int64
+)
+
+// freeAddress returns a loopback address on which nothing listens, each only once.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		address := fmt.Sprintf("127.0.0.1:%d", lowestPort+(firstPort+int(portsGiven.Add(1)))%ports)
 		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
 		if err == nil {
 			listener.Close()

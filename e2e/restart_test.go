@@ -116,6 +116,7 @@ func restart(t *testing.T, p *process, sig os.Signal) (event func(idle func()), 
 	return func(idle func()) {
 		idle()
 		p.stop(sig)
+		time.Sleep(50 * time.Millisecond) // until the proxy has seen that its connections are closed
 		restarted.Go(func() {
 			time.Sleep(downtime) // the scenario itself
 			if err := p.start(t.Context()); err != nil {
@@ -175,7 +176,7 @@ func TestAppGoneForGood(t *testing.T) {
 	shots := load(t, "http://"+site, 10+int((hold+2*time.Second)/interval), interval, events)
 	wantAllServed(t, shots[:10])
 
-	const margin = 500 * time.Millisecond
+	const margin = time.Second
 	var late []time.Duration
 	for i, s := range shots[10:] {
 		after := begin.Add(s.began).Sub(gone) // how long the app had been gone

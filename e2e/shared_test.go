@@ -58,6 +58,10 @@ func TestShared(t *testing.T) {
 	if first != http.StatusServiceUnavailable {
 		t.Errorf("a closed pool answered the first request after a restart with %d", first)
 	}
+	await(t, "its admin API knows the pool", func() bool {
+		status, _ := one.send(http.MethodGet, "")
+		return status == http.StatusOK
+	})
 	if n := one.draining(); n != 2*half-1 {
 		t.Errorf("%d are drained after a restart, want %d", n, 2*half-1)
 	}

@@ -102,7 +102,7 @@ func TestStatusPagePause(t *testing.T) {
 	b.wantText(statusButton, "Resume")
 	loads := visits.loads("/status")
 	shop.stop()
-	never(t, "a refresh while paused", refreshed, func() bool { return visits.loads("/status") > loads })
+	never(t, "a refresh while paused", refreshed+2*time.Second, func() bool { return visits.loads("/status") > loads })
 	b.eval(`document.querySelector(".do a").click()`)
 	b.await(statusShop + `.dataset.state === "down"`)
 	never(t, "a refresh that nobody asked for", refreshed, func() bool { return visits.loads("/status") > loads+1 })

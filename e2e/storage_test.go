@@ -98,6 +98,8 @@ func testStorage(t *testing.T, fault string, answer int) {
 func (k *keeper) stands(t *testing.T, load *traffic, when string) {
 	t.Helper()
 	const underWay = 1
+	await(t, "no request is under way there", func() bool { return k.upstream(k.drained).InFlight == 0 })
+	load.goesOn(5) // until its answers are counted
 	was := load.served("one")
 	load.goesOn(20)
 	if now := load.served("one"); now > was+underWay || k.upstream(k.drained).State != "draining" {

@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"text/template"
 	"time"
 )
@@ -108,11 +109,19 @@ func render(config string, s settings) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// freeAddress returns an address on which nothing listens. Its port lies below the range of ephemeral ports, so that no
-// connection takes it.
+// Ports are below the range of ephemeral ports, so that no connection takes them. They are given in turn, from a random
+// one on.
+const lowestPort, ports = 10000, 20000
+
+var (
+	firstPort  = rand.IntN(ports)
+	portsGiven atomic.Int64
+)
+
+// freeAddress returns an address on which nothing listens, each only once.
 func freeAddress(ctx context.Context) string {
 	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		address := fmt.Sprintf("127.0.0.1:%d", lowestPort+(firstPort+int(portsGiven.Add(1)))%ports)
 		if listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address); err == nil {
 			listener.Close()
 			return address

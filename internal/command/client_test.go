@@ -164,10 +164,10 @@ func TestTimeout(t *testing.T) {
 		fmt.Fprint(w, "[]")
 	}))
 	defer s.Close()
-	c := &client{address: s.Listener.Addr().String(), timeout: 50 * time.Millisecond, turn: make(chan struct{}, 1)}
+	c := &client{address: s.Listener.Addr().String(), timeout: 200 * time.Millisecond, turn: make(chan struct{}, 1)}
 	for range 3 {
 		_, _, err := c.pools(t.Context())
-		wantError(t, err, "no answer within 50ms", c.address)
+		wantError(t, err, "no answer within 200ms", c.address)
 	}
 	if len(asked) != 1 {
 		t.Errorf("asked %d times", len(asked))

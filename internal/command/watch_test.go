@@ -209,6 +209,7 @@ func TestWatchCommand(t *testing.T) {
 	f.pools.Store(new([]pool.Status))
 	await(`Cannot show this, still trying: no pool is named "shop"`)
 	cancel()
+	go func() { _, _ = io.Copy(io.Discard, read) }() // it may be writing
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

@@ -26,7 +26,7 @@ const (
 	// plenty is a timeout that is reached only when a test fails.
 	plenty = 30 * time.Second
 	// little is a timeout that tests mean to reach.
-	little = 150 * time.Millisecond
+	little = 500 * time.Millisecond
 )
 
 func no() bool  { return false }

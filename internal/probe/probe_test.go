@@ -21,7 +21,7 @@ const (
 	// plenty is a timeout that a test reaches only if it fails.
 	plenty = 30 * time.Second
 	// little is a timeout that tests reach.
-	little = 150 * time.Millisecond
+	little = 500 * time.Millisecond
 )
 
 // want checks the result of a check.
