@@ -41,8 +41,11 @@ type Bench struct {
 type scale struct {
 	scenarios []chaos.Scenario
 	rounds    int           // how often each scenario runs against each proxy
-	pairs     int           // how often two proxies are compared; many short pairs even out a noisy machine
-	load      time.Duration // how long each of these takes
+	pairs     int           // how often two proxies are compared
+	burst     time.Duration // how long each of them is loaded then
+	warmUp    time.Duration // how long it is loaded before
+	turns     int           // how often each answer in an outage is measured
+	load      time.Duration // how long each time, in whole seconds
 	sizes     []int         // numbers of upstreams
 	visitors  int           // how many visitors wait
 	probed    int           // how many upstreams are checked
@@ -52,12 +55,14 @@ type scale struct {
 
 var (
 	whole = scale{
-		scenarios: chaos.Scenarios, rounds: 2, pairs: 15, load: time.Second, sizes: []int{3, 1000, 10_000},
+		scenarios: chaos.Scenarios, rounds: 2, sizes: []int{3, 1000, 10_000},
+		pairs: 150, burst: 100 * time.Millisecond, warmUp: 6 * time.Second, turns: 15, load: time.Second,
 		visitors: 10_000, probed: 10_000, settle: 25 * time.Second, watch: 30 * time.Second,
 	}
 	// small is enough to see whether the benchmarks work.
 	small = scale{
-		scenarios: []chaos.Scenario{chaos.Scenarios[0].Faster(2)}, rounds: 1, pairs: 1, load: time.Second, sizes: []int{3},
+		scenarios: []chaos.Scenario{chaos.Scenarios[0].Faster(2)}, rounds: 1, sizes: []int{3},
+		pairs: 10, burst: 100 * time.Millisecond, warmUp: time.Second, turns: 1, load: time.Second,
 		visitors: 200, probed: 100, settle: 3 * time.Second, watch: 5 * time.Second,
 	}
 )
@@ -118,7 +123,7 @@ func run() error {
 	if *quick {
 		b.scale = small
 	}
-	b.report.Rounds, b.report.Pairs = b.rounds, b.pairs
+	b.report.Rounds, b.report.Pairs, b.report.Burst = b.rounds, b.pairs, b.burst
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -75,7 +75,7 @@ func (b *Bench) measureOutage(ctx context.Context) error {
 
 func (b *Bench) askAll(ctx context.Context, servers map[string]*server) error {
 	rates, limited := make([][]float64, len(askers)), make([]bool, len(askers))
-	for round := range b.pairs {
+	for round := range b.turns {
 		for i := range askers {
 			i := (i + round) % len(askers)
 			args := make([]string, 0, 2*len(askers[i].headers))

@@ -22,6 +22,7 @@ type Report struct {
 	Machine    Machine
 	Rounds     int
 	Pairs      int
+	Burst      time.Duration
 	Chaos      []ChaosRow
 	Throughput []ThroughputRow
 	Outage     []OutageRow

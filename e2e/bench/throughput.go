@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -15,20 +14,7 @@ type ThroughputRow struct {
 	Other       string
 	Ours, Their float64 // requests per second, medians
 	Rate        spread  // of the pairs: ours divided by theirs
-	CPU         spread  // the same for processor time per request, where less is better
-}
-
-// spread is the range of a ratio over several pairs.
-type spread struct{ Low, Median, High float64 }
-
-func spreadOf(ratios []float64) spread {
-	slices.Sort(ratios)
-	return spread{ratios[0], median(ratios), ratios[len(ratios)-1]}
-}
-
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
+	CPU         float64 // processor time per request, ours divided by theirs, where less is better
 }
 
 // measureThroughput compares pairs in alternation, so that whatever else the machine does affects both.
@@ -53,68 +39,74 @@ func (b *Bench) measureThroughput(ctx context.Context) error {
 }
 
 // compare runs ours and another at the same time, each with a backend of its own that has room for all connections, and
-// loads them in turn.
+// loads them in turn. Bursts are so short that both meet the same machine, whatever else it does meanwhile.
 func (b *Bench) compare(ctx context.Context, config string, names *zone) (row ThroughputRow, err error) {
-	var servers [2]*server
+	var both [2]*loaded
 	for i, config := range []string{"throughput/ours.Caddyfile", config} {
 		backend, port, err := b.backend(ctx)
 		if err != nil {
 			return row, err
 		}
 		defer backend.stop()
-		servers[i], err = b.serve(ctx, config, settings{
+		s, err := b.serve(ctx, config, settings{
 			Upstreams: withPort(names.ips, port), Names: names.names, Port: port, Resolver: names.address,
 		})
 		if err != nil {
 			return row, err
 		}
-		defer servers[i].stop()
-		if err := await(ctx, "an answer", func() bool { return answers(ctx, servers[i].url, http.StatusOK) }); err != nil {
+		defer s.stop()
+		if err := await(ctx, "an answer", func() bool { return answers(ctx, s.url, http.StatusOK) }); err != nil {
 			return row, err
 		}
+		clients, err := connect(ctx, s.url, connections)
+		if err != nil {
+			return row, err
+		}
+		defer clients.close()
 		// After this, slow starts are over, and nearly all upstreams have a connection.
-		if _, err := servers[i].throughput(ctx, 6*b.load); err != nil {
+		if _, _, err := clients.burst(b.warmUp); err != nil {
+			return row, err
+		}
+		both[i] = &loaded{server: s, clients: clients}
+		if both[i].before, err = s.use(); err != nil {
 			return row, err
 		}
 	}
-	ours, their := servers[0], servers[1]
-	var ourRates, theirRates, rates, costs []float64
+	var ratios []float64
 	for i := range b.pairs {
-		pair := []*server{ours, their}
-		if i%2 == 1 {
-			slices.Reverse(pair)
-		}
-		samples := make(map[*server]sample)
-		for _, one := range pair {
-			if samples[one], err = one.throughput(ctx, b.load); err != nil {
+		for k := range both {
+			if err := both[(i+k)%2].load(b.burst); err != nil {
 				return row, err
 			}
 		}
-		ourRates, theirRates = append(ourRates, samples[ours].rate), append(theirRates, samples[their].rate)
-		rates = append(rates, samples[ours].rate/samples[their].rate)
-		costs = append(costs, samples[ours].cost/samples[their].cost)
+		ratios = append(ratios, both[0].rates[i]/both[1].rates[i])
+	}
+	var costs [2]float64
+	for i, l := range both {
+		after, err := l.use()
+		if err != nil {
+			return row, err
+		}
+		costs[i] = (after.cpu - l.before.cpu).Seconds() / float64(l.answers)
 	}
 	return ThroughputRow{
-		Ours: median(ourRates), Their: median(theirRates),
-		Rate: spreadOf(rates), CPU: spreadOf(costs),
+		Ours: spreadOf(both[0].rates).Median, Their: spreadOf(both[1].rates).Median,
+		Rate: spreadOf(ratios), CPU: costs[0] / costs[1],
 	}, nil
 }
 
-// sample is one measurement.
-type sample struct {
-	rate float64 // requests per second
-	cost float64 // seconds of processor time per request
+// loaded is a server with its clients, and what was measured.
+type loaded struct {
+	*server
+	*clients
+	before  usage // after the warm-up
+	answers int
+	rates   []float64 // of each burst
 }
 
-func (s *server) throughput(ctx context.Context, d time.Duration) (sample, error) {
-	before, err := s.use()
-	if err != nil {
-		return sample{}, err
-	}
-	speed, err := wrk(ctx, s.url, d, false)
-	if err != nil {
-		return sample{}, err
-	}
-	after, err := s.use()
-	return sample{speed.rate, (after.cpu - before.cpu).Seconds() / speed.requests}, err
+func (l *loaded) load(d time.Duration) error {
+	answers, took, err := l.burst(d)
+	l.answers += answers
+	l.rates = append(l.rates, float64(answers)/took.Seconds())
+	return err
 }

@@ -22,9 +22,8 @@ var (
 
 // speed is what wrk measured.
 type speed struct {
-	rate     float64 // answers per second
-	requests float64
-	limited  bool // whether wrk itself was at its limit
+	rate    float64 // answers per second
+	limited bool    // whether wrk itself was at its limit
 }
 
 // wrk loads a URL for some whole seconds, and fails unless all answers are of the expected kind.
@@ -43,10 +42,10 @@ func wrk(ctx context.Context, url string, d time.Duration, errorsExpected bool, 
 		number, _ := strconv.ParseFloat(string(found[1]), 64) // it consists of digits
 		return number
 	}
-	s = speed{rate: said(perSecond), requests: said(requests)}
+	s.rate = said(perSecond)
 	errors := 0.0
 	if errorsExpected {
-		errors = s.requests
+		errors = said(requests)
 	}
 	if err != nil || s.rate == 0 || broken.Match(out) || said(otherwise) != errors {
 		return s, fmt.Errorf("wrk %s: not the answers that were expected (%w):\n%s", strings.Join(args, " "), err, out)
