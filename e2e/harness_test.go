@@ -3,15 +3,12 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +21,7 @@ import (
 
 	_ "github.com/healthpool/caddy-healthpool"
 	"github.com/healthpool/caddy-healthpool/e2e/internal/chaos"
+	"github.com/healthpool/caddy-healthpool/e2e/internal/loopback"
 )
 
 // patience is how long a test waits for what must happen. What must not take long has its own, stricter limit.
@@ -171,28 +169,10 @@ func (v *visitRecorder) polls() []visit {
 	return v.all(func(visit visit) bool { return visit.method == http.MethodHead && visit.poll })
 }
 
-// Ports of these are below those that the system hands out to connections, so that none of these takes one while an app
-// is down. They are given in turn, from a random one on, so that nobody gets the same as another.
-const lowestPort, ports = 20000, 12000
-
-var (
-	firstPort  = rand.IntN(ports)
-	portsGiven atomic.Int64
-)
-
 // freeAddress returns a loopback address on which nothing listens, each only once.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", lowestPort+(firstPort+int(portsGiven.Add(1)))%ports)
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
-		if err == nil {
-			listener.Close()
-			return address
-		}
-	}
-	t.Fatal("no free port")
-	return ""
+	return loopback.Free(t.Context())
 }
 
 // await waits until a condition holds that has no event to wait for.

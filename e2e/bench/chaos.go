@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/healthpool/caddy-healthpool/e2e/internal/chaos"
+	"github.com/healthpool/caddy-healthpool/e2e/internal/loopback"
 )
 
 // chaosRate is how many requests arrive in each second.
@@ -56,7 +57,7 @@ func (b *Bench) runScenario(ctx context.Context, config string, scenario chaos.S
 	backends := make([]*chaos.Backend, 4)
 	var s settings
 	for i := range backends {
-		backends[i] = &chaos.Backend{Address: freeAddress(ctx), Name: fmt.Sprint(i + 1)}
+		backends[i] = &chaos.Backend{Address: loopback.Free(ctx), Name: fmt.Sprint(i + 1)}
 		if err := backends[i].Start(ctx); err != nil {
 			return nil, err
 		}

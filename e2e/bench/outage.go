@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/healthpool/caddy-healthpool/e2e/internal/loopback"
 )
 
 // OutageRow is how many error responses per second a proxy gives when nothing answers.
@@ -45,7 +47,7 @@ const oldOutage = 7 * time.Second
 
 // measureOutage asks proxies whose upstreams are all down, in turn.
 func (b *Bench) measureOutage(ctx context.Context) error {
-	s := settings{Upstreams: []string{freeAddress(ctx), freeAddress(ctx)}}
+	s := settings{Upstreams: []string{loopback.Free(ctx), loopback.Free(ctx)}}
 	servers := make(map[string]*server)
 	for _, a := range askers {
 		if servers[a.config] != nil {

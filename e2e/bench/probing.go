@@ -30,7 +30,7 @@ func (b *Bench) measureProbing(ctx context.Context) error {
 		{"HAProxy", "haproxy.cfg", "http"},
 		{"Caddy", "caddy.Caddyfile", "http"},
 	} {
-		s := settings{Upstreams: withPort(loopback(b.probed), port), Check: one.check}
+		s := settings{Upstreams: withPort(loopbackIPs(b.probed), port), Check: one.check}
 		row, err := b.watchProbes(ctx, backend, "probing/"+one.config, s)
 		if err != nil {
 			return fmt.Errorf("%s, %s: %w", one.proxy, one.check, err)

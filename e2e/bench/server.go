@@ -7,15 +7,15 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"text/template"
 	"time"
+
+	"github.com/healthpool/caddy-healthpool/e2e/internal/loopback"
 )
 
 // awaitTimeout is how long await waits.
@@ -51,7 +51,7 @@ func (b *Bench) serve(ctx context.Context, config string, s settings) (*server, 
 	if s.Dir, err = os.MkdirTemp(b.dir, strings.ReplaceAll(config, "/", "-")+"-"); err != nil {
 		return nil, err
 	}
-	s.Listen, s.Admin = cmp.Or(s.Listen, freeAddress(ctx)), freeAddress(ctx)
+	s.Listen, s.Admin = cmp.Or(s.Listen, loopback.Free(ctx)), loopback.Free(ctx)
 	file := filepath.Join(s.Dir, path.Base(config))
 	text, err := render(config, s)
 	if err != nil {
@@ -107,26 +107,6 @@ func render(config string, s settings) ([]byte, error) {
 		}
 	}
 	return text.Bytes(), nil
-}
-
-// Ports are below the range of ephemeral ports, so that no connection takes them. They are given in turn, from a random
-// one on.
-const lowestPort, ports = 10000, 20000
-
-var (
-	firstPort  = rand.IntN(ports)
-	portsGiven atomic.Int64
-)
-
-// freeAddress returns an address on which nothing listens, each only once.
-func freeAddress(ctx context.Context) string {
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", lowestPort+(firstPort+int(portsGiven.Add(1)))%ports)
-		if listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address); err == nil {
-			listener.Close()
-			return address
-		}
-	}
 }
 
 func listens(ctx context.Context, address string) bool {

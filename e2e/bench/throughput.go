@@ -20,7 +20,7 @@ type ThroughputRow struct {
 // measureThroughput compares pairs in alternation, so that whatever else the machine does affects both.
 func (b *Bench) measureThroughput(ctx context.Context) error {
 	for _, n := range b.sizes {
-		names, err := serveZone(ctx, loopback(n))
+		names, err := serveZone(ctx, loopbackIPs(n))
 		if err != nil {
 			return err
 		}

@@ -8,11 +8,13 @@ import (
 	"sync"
 
 	"github.com/miekg/dns"
+
+	"github.com/healthpool/caddy-healthpool/e2e/internal/loopback"
 )
 
 // backend starts the backend that plays all upstreams of a measurement. It listens on all of 127.0.0.0/8.
 func (b *Bench) backend(ctx context.Context) (backend *server, port string, err error) {
-	address := freeAddress(ctx)
+	address := loopback.Free(ctx)
 	if _, port, err = net.SplitHostPort(address); err != nil {
 		return nil, "", err
 	}
@@ -20,8 +22,8 @@ func (b *Bench) backend(ctx context.Context) (backend *server, port string, err 
 	return backend, port, err
 }
 
-// loopback returns n addresses of this machine.
-func loopback(n int) []net.IP {
+// loopbackIPs returns n addresses of this machine.
+func loopbackIPs(n int) []net.IP {
 	ips := make([]net.IP, n)
 	for i := range ips {
 		ips[i] = net.IPv4(127, 1, byte(i>>8), byte(i))
@@ -71,7 +73,7 @@ func serveZone(ctx context.Context, ips []net.IP) (*zone, error) {
 		}
 		_ = w.WriteMsg(reply) // a client that does not get it asks again
 	})
-	z.address = freeAddress(ctx)
+	z.address = loopback.Free(ctx)
 	packets, err := new(net.ListenConfig).ListenPacket(ctx, "udp", z.address)
 	if err != nil {
 		return nil, err

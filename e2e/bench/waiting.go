@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/healthpool/caddy-healthpool/e2e/internal/chaos"
+	"github.com/healthpool/caddy-healthpool/e2e/internal/loopback"
 )
 
 // Waiting is what visitors cost while they keep the page open, and how they come back.
@@ -47,7 +48,7 @@ func (b *Bench) measureWaiting(ctx context.Context) error {
 	backends := make([]*chaos.Backend, apps)
 	var s settings
 	for i := range backends {
-		backends[i] = &chaos.Backend{Address: freeAddress(ctx)}
+		backends[i] = &chaos.Backend{Address: loopback.Free(ctx)}
 		defer backends[i].Stop(syscall.SIGKILL)
 		s.Upstreams = append(s.Upstreams, backends[i].Address)
 	}
