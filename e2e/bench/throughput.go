@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -41,72 +42,98 @@ func (b *Bench) measureThroughput(ctx context.Context) error {
 // compare runs ours and another at the same time, each with a backend of its own that has room for all connections, and
 // loads them in turn. Bursts are so short that both meet the same machine, whatever else it does meanwhile.
 func (b *Bench) compare(ctx context.Context, config string, names *zone) (row ThroughputRow, err error) {
-	var both [2]*loaded
-	for i, config := range []string{"throughput/ours.Caddyfile", config} {
-		backend, port, err := b.backend(ctx)
-		if err != nil {
-			return row, err
-		}
-		defer backend.stop()
-		s, err := b.serve(ctx, config, settings{
-			Upstreams: withPort(names.ips, port), Names: names.names, Port: port, Resolver: names.address,
-		})
-		if err != nil {
-			return row, err
-		}
-		defer s.stop()
-		if err := await(ctx, "an answer", func() bool { return answers(ctx, s.url, http.StatusOK) }); err != nil {
-			return row, err
-		}
-		clients, err := connect(ctx, s.url, connections)
-		if err != nil {
-			return row, err
-		}
-		defer clients.close()
-		// After this, slow starts are over, and nearly all upstreams have a connection.
-		if _, _, err := clients.burst(b.warmUp); err != nil {
-			return row, err
-		}
-		both[i] = &loaded{server: s, clients: clients}
-		if both[i].before, err = s.use(); err != nil {
-			return row, err
-		}
+	ours, err := b.warm(ctx, "throughput/ours.Caddyfile", names)
+	if err != nil {
+		return row, err
 	}
+	defer ours.stop()
+	other, err := b.warm(ctx, config, names)
+	if err != nil {
+		return row, err
+	}
+	defer other.stop()
 	var ratios []float64
+	pair := []*candidate{ours, other}
 	for i := range b.pairs {
-		for k := range both {
-			if err := both[(i+k)%2].load(b.burst); err != nil {
+		for _, c := range pair {
+			if err := c.load(b.burst); err != nil {
 				return row, err
 			}
 		}
-		ratios = append(ratios, both[0].rates[i]/both[1].rates[i])
+		ratios = append(ratios, ours.rates[i]/other.rates[i])
+		slices.Reverse(pair)
 	}
-	var costs [2]float64
-	for i, l := range both {
-		after, err := l.use()
+	row = ThroughputRow{Ours: spreadOf(ours.rates).Median, Their: spreadOf(other.rates).Median, Rate: spreadOf(ratios)}
+	ourCost, err := ours.cost()
+	if err != nil {
+		return row, err
+	}
+	otherCost, err := other.cost()
+	row.CPU = ourCost / otherCost
+	return row, err
+}
+
+// candidate is a proxy with its backend and its clients, and what was measured.
+type candidate struct {
+	proxy, backend *server
+	clients        *clients
+	before         usage // after the warm-up
+	answers        int
+	rates          []float64 // of each burst
+}
+
+// warm starts a proxy and its backend, and loads them until slow starts are over and nearly all upstreams have a connection.
+func (b *Bench) warm(ctx context.Context, config string, names *zone) (_ *candidate, err error) {
+	c := new(candidate)
+	defer func() {
 		if err != nil {
-			return row, err
+			c.stop()
 		}
-		costs[i] = (after.cpu - l.before.cpu).Seconds() / float64(l.answers)
+	}()
+	var port string
+	if c.backend, port, err = b.backend(ctx); err != nil {
+		return nil, err
 	}
-	return ThroughputRow{
-		Ours: spreadOf(both[0].rates).Median, Their: spreadOf(both[1].rates).Median,
-		Rate: spreadOf(ratios), CPU: costs[0] / costs[1],
-	}, nil
+	c.proxy, err = b.serve(ctx, config, settings{
+		Upstreams: withPort(names.ips, port), Names: names.names, Port: port, Resolver: names.address,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := await(ctx, "an answer", func() bool { return answers(ctx, c.proxy.url, http.StatusOK) }); err != nil {
+		return nil, err
+	}
+	if c.clients, err = connect(ctx, c.proxy.url, connections); err != nil {
+		return nil, err
+	}
+	if _, _, err := c.clients.burst(b.warmUp); err != nil {
+		return nil, err
+	}
+	c.before, err = c.proxy.use()
+	return c, err
 }
 
-// loaded is a server with its clients, and what was measured.
-type loaded struct {
-	*server
-	*clients
-	before  usage // after the warm-up
-	answers int
-	rates   []float64 // of each burst
+// stop stops what was started.
+func (c *candidate) stop() {
+	if c.clients != nil {
+		c.clients.close()
+	}
+	for _, s := range []*server{c.proxy, c.backend} {
+		if s != nil {
+			s.stop()
+		}
+	}
 }
 
-func (l *loaded) load(d time.Duration) error {
-	answers, took, err := l.burst(d)
-	l.answers += answers
-	l.rates = append(l.rates, float64(answers)/took.Seconds())
+func (c *candidate) load(d time.Duration) error {
+	answers, took, err := c.clients.burst(d)
+	c.answers += answers
+	c.rates = append(c.rates, float64(answers)/took.Seconds())
 	return err
+}
+
+// cost is the processor time per request, in seconds.
+func (c *candidate) cost() (float64, error) {
+	after, err := c.proxy.use()
+	return (after.cpu - c.before.cpu).Seconds() / float64(c.answers), err
 }
