@@ -187,6 +187,17 @@ func (s *site) get(path string, headers ...string) response {
 	return s.do(http.MethodGet, path, "", headers...)
 }
 
+// awaitAnswer waits until a response is as expected, and returns it: just after a reload, a
+// connection may still get an answer of the old config.
+func (s *site) awaitAnswer(path string, expected func(response) bool, headers ...string) (got response) {
+	s.t.Helper()
+	await(s.t, "the new config answers", func() bool {
+		got = s.get(path, headers...)
+		return expected(got)
+	})
+	return got
+}
+
 func (s *site) do(method, path, body string, headers ...string) response {
 	s.t.Helper()
 	r, err := s.try(s.t.Context(), method, path, body, headers...)

@@ -209,9 +209,7 @@ func TestEventsMayReload(t *testing.T) {
 	if err := <-handled; err != nil {
 		t.Fatal(err)
 	}
-	if got := s.get("/"); got.body != "reloaded" {
-		t.Errorf("got %d %q", got.status, got.body)
-	}
+	s.awaitAnswer("/", func(r response) bool { return r.body == "reloaded" })
 }
 
 var (

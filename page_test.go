@@ -124,7 +124,9 @@ func TestDetailsTrustProxies(t *testing.T) {
 	if err := s.load("servers {\ntrusted_proxies static 127.0.0.1\n}", directives); err != nil {
 		t.Fatal(err)
 	}
-	wantText(t, s.page("X-Forwarded-For", "192.0.2.7"), "Only you see this", "connection_refused", "127.0.0.1:")
+	got := s.awaitAnswer("/", func(r response) bool { return strings.Contains(r.body, "Only you see this") },
+		"Accept", "text/html", "X-Forwarded-For", "192.0.2.7")
+	wantText(t, got, "connection_refused", "127.0.0.1:")
 	wantText(t, s.page("X-Forwarded-For", "192.0.2.8"), "-Only you")
 }
 

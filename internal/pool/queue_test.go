@@ -32,6 +32,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 		}
 		apps[0].set("")
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if !slices.IsSortedFunc(served, time.Time.Compare) || served[0].IsZero() || served[0].Equal(served[29]) {
 			t.Errorf("served at %v", served)
 		}
