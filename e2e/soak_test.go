@@ -61,14 +61,20 @@ func TestSoak(t *testing.T) {
 	})
 	soak(length)
 	var after footprint
+	defer func() {
+		t.Logf("before: %+v, after: %+v", before, after)
+		if t.Failed() {
+			_, stacks := caddy.ask(http.MethodGet, "http://"+caddy.admin+"/debug/pprof/goroutine?debug=1")
+			t.Logf("its goroutines: %s", stacks)
+		}
+	}()
 	await(t, "all is given back", func() bool { after = caddy.footprint(); return after.within(before) })
-	t.Logf("before: %+v, after: %+v", before, after)
 }
 
 // soaked is a site with a pool, another that is down, and something that differs.
 func soaked(upstreams []string, dead string, i int) string {
 	return fmt.Sprintf("header X-Config %d\n\thandle /down {\n\thealthpool %s\n\t}\n\thandle {\n\t%s\n\t}",
-		i, dead, toPool(upstreams, "health_interval 100ms"))
+		i, dead, toPool(upstreams, "health_interval 100ms\ntransport http {\nkeepalive 1s\n}")) // core leaves some idle at each reload
 }
 
 // churn has one thing after the other happen, until then; all is well again at its end.
