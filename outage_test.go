@@ -30,20 +30,11 @@ func TestPollFloodDoesNotDelayVisitors(t *testing.T) {
 func TestRetryAfterIsNotUptime(t *testing.T) {
 	b := newBackendFunc(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	s := run(t, "healthpool "+b.addr)
-	await(t, "the pool is up", func() bool { return s.poolState() == "up" })
+	s.awaitPool("up")
 	time.Sleep(4 * time.Second) // uptime, which must not count
 	if got := s.do(http.MethodPost, "/", "{}", acceptProblem...).problem(t); got.RetryAfter != 1 {
 		t.Errorf("retry_after %d, want 1", got.RetryAfter)
 	}
-}
-
-// poolState returns the state of the only pool.
-func (s *site) poolState() string {
-	s.t.Helper()
-	body := s.adminDo(http.MethodGet, "/healthpool/pools").body
-	_, rest, _ := strings.Cut(body, `"state":"`)
-	state, _, _ := strings.Cut(rest, `"`)
-	return state
 }
 
 // TestInterceptWithPass checks that intercepted responses reach the page in handle_errors.
@@ -75,7 +66,7 @@ func TestFullInHandleErrors(t *testing.T) {
 	b := newBackendFunc(t, func(http.ResponseWriter, *http.Request) { <-release })
 	defer close(release)
 	s := run(t, "reverse_proxy {\ndynamic healthpool {\nupstream "+b.addr+" {\nmax_requests 1\n}\nhold off\n}\nlb_policy health_aware\n}\nhandle_errors {\nno_healthy_upstream\n}")
-	await(t, "the pool is up", func() bool { return s.poolState() == "up" })
+	s.awaitPool("up")
 	go func() { _, _ = s.try(t.Context(), http.MethodGet, "/", "") }()
 	await(t, "it is full", func() bool {
 		return strings.Contains(s.adminDo(http.MethodGet, "/healthpool/pools").body, `"in_flight":1`)
@@ -108,7 +99,7 @@ func TestPoolNames(t *testing.T) {
 func TestAdmittedMeetsOutage(t *testing.T) {
 	b := newStoppedBackend(t, cookieApp)
 	s := run(t, "healthpool "+b.addr+" {\nname shop\nhold off\nhealth_down_interval 10ms\n}")
-	s.awaitDown()
+	s.awaitPool("down")
 	until := time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)
 	s.order(http.MethodPost, "shop/maintenance", fmt.Sprintf(`{"until":%q,"allow":["127.0.0.1"]}`, until))
 	if p := s.get("/", acceptProblem...).problem(t); p.RetryAfter > 60 {
@@ -156,7 +147,7 @@ func TestOneOutageOneReference(t *testing.T) {
 	references := make(map[string]bool)
 	for range 5 {
 		references[s.get("/", acceptProblem...).problem(t).Reference] = true
-		s.awaitDown()
+		s.awaitPool("down")
 	}
 	if len(references) > 2 { // the pool was still up for the first request
 		t.Errorf("references: %v", references)

@@ -17,14 +17,8 @@ import (
 func downSite(t *testing.T, options string) *site {
 	t.Helper()
 	s := run(t, fmt.Sprintf("healthpool %s {\nhold off\npage {\n%s\n}\n}", deadAddress(t), options))
-	s.awaitDown()
+	s.awaitPool("down")
 	return s
-}
-
-// awaitDown waits until the only pool is down.
-func (s *site) awaitDown() {
-	s.t.Helper()
-	await(s.t, "the pool is down", func() bool { return s.poolState() == "down" })
 }
 
 // page returns what a visitor's browser gets.
@@ -191,7 +185,7 @@ func TestEventStreamHold(t *testing.T) {
 // the next check.
 func TestRetryAfterAgrees(t *testing.T) {
 	s := run(t, fmt.Sprintf("healthpool %s {\nhold off\nhealth_down_interval 20s\n}", deadAddress(t)))
-	s.awaitDown()
+	s.awaitPool("down")
 	for range 3 {
 		got := s.get("/", acceptProblem...)
 		n, _ := strconv.Atoi(got.header.Get("Retry-After"))

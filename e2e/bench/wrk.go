@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// connections is how many connections wrk keeps busy.
+// connections is how many connections a load keeps busy.
 const connections = 32
 
 var (
